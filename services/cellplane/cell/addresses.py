@@ -1,0 +1,148 @@
+"""The names, hosts and ports by which things are reached, so that no compiler asks another.
+
+Every name that two compilers must agree on is made here, from the waist alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cellplane.cell.cell import (
+    CellFrame,
+    CellTarget,
+    ExternalTarget,
+    OrganizationTarget,
+    ResolvedConnection,
+    ResolvedEndpoint,
+)
+from cellplane.cell.names import kube_name, short_hash
+from cellplane.cell.protocol import TRAITS
+
+GATEWAY_NAMESPACE: Final = "cellplane-gateways"
+"""Holds the shared gateways of a data plane; only the platform owns it."""
+NORTHBOUND_GATEWAY: Final = "northbound"
+WESTBOUND_GATEWAY: Final = "westbound"
+WESTBOUND_PORT: Final = 443
+OBSERVABILITY_NAMESPACE: Final = "cellplane-observability"
+COLLECTOR: Final = "collector"
+"""Service and service account of the telemetry collector."""
+COLLECTOR_PORT: Final = 4317
+SCRAPER: Final = "scraper"
+"""Service account of the metrics scraper."""
+DNS_NAMESPACE: Final = "kube-system"
+DNS_LABEL: Final = ("k8s-app", "kube-dns")
+DNS_PORT: Final = 53
+EGRESS_GATEWAY: Final = "egress"
+"""Gateway, Service and service account of a Cell's own egress gateway, in the Cell's namespace."""
+CLUSTER_ISSUER: Final = "cellplane"
+"""cert-manager's ClusterIssuer of a data plane's own intermediate authority."""
+GATEWAY_CLASS_INGRESS: Final = "cellplane-ingress"
+GATEWAY_CLASS_EGRESS: Final = "cellplane-egress"
+
+_EGRESS_PORT_BASE: Final = 20000
+_EGRESS_PORT_COUNT: Final = 10000
+
+
+def service_name(component: str) -> str:
+    """Service, Deployment and the like of a component: its id."""
+    return kube_name(component)
+
+
+def service_account(component: str) -> str:
+    """Service account of a component: its identity."""
+    return kube_name(component)
+
+
+def telemetry_config(component: str) -> str:
+    """ConfigMap with the OpenTelemetry settings of a component; its workload reads all of it."""
+    return kube_name(f"{component}-telemetry")
+
+
+def public_host(frame: CellFrame, endpoint: ResolvedEndpoint) -> str:
+    """Host under which the northbound gateway serves an endpoint."""
+    if endpoint.hostname:
+        return endpoint.hostname
+    return f"{kube_name(frame.project)}.{frame.public_domain}"
+
+
+def organization_host(project: str, component: str, endpoint: str, domain: str) -> str:
+    """Host under which westbound gateways serve an endpoint: one host for each endpoint."""
+    return f"{kube_name(component, endpoint)}.{kube_name(project)}.{domain}"
+
+
+def egress_ports(frame: CellFrame) -> dict[tuple[str, str], int]:
+    """Give each outbound connection its listener port on the Cell's egress gateway.
+
+    A port follows from the connection's own name, so that adding one connection moves no other;
+    of two that meet, the later by name takes the next free one.
+    """
+    ports: dict[tuple[str, str], int] = {}
+    taken: set[int] = set()
+    for outbound in sorted(frame.outbound, key=lambda o: (o.component, o.connection.connection)):
+        key = (outbound.component, outbound.connection.connection)
+        offset = sum(ord(c) * 31**i for i, c in enumerate(short_hash(*key)))
+        while (port := _EGRESS_PORT_BASE + offset % _EGRESS_PORT_COUNT) in taken:
+            offset += 1
+        taken.add(port)
+        ports[key] = port
+    return ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a component finds what it is connected to."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+    @property
+    def authority(self) -> str:
+        """``host:port``."""
+        return f"{self.host}:{self.port}"
+
+
+def connection_address(frame: CellFrame, component: str, connection: ResolvedConnection) -> Address:
+    """Where *component* finds the target of its *connection*.
+
+    In-cell, the target's Service; else the listener of the Cell's own egress gateway, which speaks
+    plain HTTP or gRPC inside of the Cell and mutual TLS outside.
+    """
+    traits = TRAITS[connection.protocol]
+    match connection.target:
+        case CellTarget() as target:
+            return Address(
+                scheme=traits.scheme,
+                host=f"{service_name(target.component)}.{frame.namespace}.svc.cluster.local",
+                port=target.port,
+            )
+        case OrganizationTarget() as target:
+            port = egress_ports(frame)[component, connection.connection]
+            path = "" if target.path == "/" else target.path
+            return Address(
+                scheme=traits.scheme,
+                host=f"{EGRESS_GATEWAY}.{frame.namespace}.svc.cluster.local",
+                port=port,
+                path=path,
+            )
+        case ExternalTarget():
+            port = egress_ports(frame)[component, connection.connection]
+            return Address(
+                scheme=traits.scheme,
+                host=f"{EGRESS_GATEWAY}.{frame.namespace}.svc.cluster.local",
+                port=port,
+            )
+
+
+def cell_spiffe_path(organization: str, data_plane_uid: str, project: str, environment: str) -> str:
+    """Path of a Cell's SPIFFE id on one data plane."""
+    return (
+        f"/organizations/{organization}/dataPlanes/{data_plane_uid}/cells/{project}/{environment}"
+    )
