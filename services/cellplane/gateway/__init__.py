@@ -1,0 +1,1 @@
+"""Opens the four doors of Cells, through Envoy and the Gateway API."""

@@ -1,0 +1,1 @@
+"""Compiles gateways and routes. Pure: total over its input, the same bytes for the same meaning."""

@@ -1,0 +1,167 @@
+"""Northbound and westbound: routes that lead from the shared gateways to one component.
+
+A route lives in the namespace of its component and attaches to a gateway that only the platform
+owns. A ``public`` endpoint has a northbound route, an ``organization`` endpoint a westbound one for
+exactly its callers; neither has both unless it says both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from cellplane.cell import addresses
+from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedEndpoint
+from cellplane.cell.manifest import Manifest
+from cellplane.cell.names import kube_name
+from cellplane.cell.plane import GATEWAY, DataPlaneProfile
+from cellplane.cell.problem import Problem
+from cellplane.cell.protocol import TRAITS, Protocol, RouteKind
+from cellplane.cell.visibility import Visibility
+from cellplane.gateway.compiler.callers import HEADER, caller_expressions
+from cellplane.gateway.compiler.objects import GATEWAY_API, component_problem, exposure
+
+ROUTED: Final = frozenset(
+    protocol
+    for protocol, traits in TRAITS.items()
+    if traits.route in {RouteKind.HTTP, RouteKind.GRPC} and not traits.tls
+)
+"""What gateways route today; everything else is refused, never left open."""
+
+_EXPOSED = (Visibility.PUBLIC, Visibility.ORGANIZATION)
+_LONG_LIVED = frozenset({Protocol.WEBSOCKET})
+_TIMEOUT = "60s"
+_MATCH_LIMIT = 64
+"""Gateway API: matches of one rule."""
+
+
+def problems(
+    cell: ResolvedCell, component: ResolvedComponent, plane: DataPlaneProfile
+) -> Iterator[Problem]:
+    """Refuse what can't be routed on this data plane."""
+    for index, endpoint in enumerate(component.endpoints):
+        exposed = [v.value.lower() for v in _EXPOSED if v in endpoint.visibilities]
+        if not exposed:
+            continue
+        words = " and ".join(exposed)
+        name = f'endpoint "{component.component}/{endpoint.endpoint}"'
+
+        def blame(field: str, reason: str, message: str, value: str, at: int = index) -> Problem:
+            return component_problem(
+                cell.frame, component.component, f"endpoints[{at}].{field}", reason, message, value
+            )
+
+        if endpoint.protocol not in ROUTED:
+            routed = ", ".join(sorted(protocol.value for protocol in ROUTED))
+            yield blame(
+                "protocol",
+                "PROTOCOL_NOT_ROUTED",
+                f"{name}: gateways do not route {endpoint.protocol.value} yet: make it "
+                f"visible to its project only, or speak one of {routed}",
+                endpoint.protocol.value,
+            )
+        elif endpoint.protocol is Protocol.GRPC and endpoint.path != "/":
+            yield blame(
+                "path",
+                "PATH_NOT_ROUTED",
+                f"{name}: gRPC is routed by its host, not by the path {endpoint.path}: remove the "
+                "path",
+                endpoint.path,
+            )
+        if not plane.can(GATEWAY):
+            yield blame(
+                "visibilities",
+                "CAPABILITY_MISSING",
+                f"{name}: {words} needs the Gateway API, which data plane {plane.data_plane} does "
+                "not serve: install Envoy Gateway there, or place the Cell elsewhere",
+                words,
+            )
+
+
+def compile_routes(
+    cell: ResolvedCell, component: ResolvedComponent, plane: DataPlaneProfile
+) -> Iterator[Manifest]:
+    """Compile the routes of one component."""
+    frame = cell.frame
+    for endpoint in component.endpoints:
+        if endpoint.protocol not in ROUTED:
+            continue
+        if Visibility.PUBLIC in endpoint.visibilities:
+            yield _route(
+                cell,
+                component,
+                endpoint,
+                gateway=addresses.NORTHBOUND_GATEWAY,
+                host=addresses.public_host(frame, endpoint),
+                headers=(),
+            )
+        if Visibility.ORGANIZATION in endpoint.visibilities and endpoint.organization_callers:
+            yield _route(
+                cell,
+                component,
+                endpoint,
+                gateway=addresses.WESTBOUND_GATEWAY,
+                host=addresses.organization_host(
+                    frame.project,
+                    component.component,
+                    endpoint.endpoint,
+                    frame.organization_domain,
+                ),
+                headers=caller_expressions(
+                    plane.trust_domain,
+                    frame.organization,
+                    frame.environment,
+                    endpoint.organization_callers,
+                ),
+            )
+
+
+def _route(
+    cell: ResolvedCell,
+    component: ResolvedComponent,
+    endpoint: ResolvedEndpoint,
+    *,
+    gateway: str,
+    host: str,
+    headers: Sequence[str],
+) -> Manifest:
+    traits = TRAITS[endpoint.protocol]
+    backend = [{"name": addresses.service_name(component.component), "port": endpoint.port}]
+    matches = _matches(endpoint, headers, http=traits.route is RouteKind.HTTP)
+    rules: list[dict[str, Any]] = []
+    for start in range(0, max(len(matches), 1), _MATCH_LIMIT):
+        rule: dict[str, Any] = {"backendRefs": backend}
+        if matches:
+            rule["matches"] = matches[start : start + _MATCH_LIMIT]
+        if traits.route is RouteKind.HTTP:
+            rule["timeouts"] = {"request": "0s" if endpoint.protocol in _LONG_LIVED else _TIMEOUT}
+        rules.append(rule)
+    return exposure(
+        cell,
+        component.component,
+        GATEWAY_API,
+        traits.route.value,
+        kube_name(component.component, endpoint.endpoint, gateway),
+        {
+            "parentRefs": [{"name": gateway, "namespace": addresses.GATEWAY_NAMESPACE}],
+            "hostnames": [host],
+            "rules": rules,
+        },
+    )
+
+
+def _matches(
+    endpoint: ResolvedEndpoint, headers: Sequence[str], *, http: bool
+) -> list[Mapping[str, Any]]:
+    base: dict[str, Any] = {}
+    if http:
+        base["path"] = {"type": "PathPrefix", "value": endpoint.path}
+    if not headers:
+        return [base] if base else []
+    return [
+        {
+            **base,
+            "headers": [{"name": HEADER, "type": "RegularExpression", "value": expression}],
+        }
+        for expression in headers
+    ]
