@@ -39,8 +39,9 @@ format: $(VENV)/.dev ## Format the code and the contracts.
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format -w
 
-gen: $(VENV)/.dev ## Generate the code of the contracts.
+gen: $(VENV)/.dev ## Generate the code and the reference of the contracts.
 	tools/generate.sh
+	$(BIN)/python tools/reference.py
 
 lock: $(VENV)/.dev ## Lock the dependencies anew.
 	$(BIN)/uv pip compile --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

@@ -49,6 +49,14 @@ def test_generated_code_equals_the_contracts(tmp_path: Path) -> None:
     )
 
 
+def test_the_reference_equals_the_contracts(tmp_path: Path) -> None:
+    """The committed API reference says what the contracts say."""
+    fresh = tmp_path / "reference.md"
+    subprocess.run([sys.executable, ROOT / "tools" / "reference.py", fresh], check=True, cwd=ROOT)
+
+    assert fresh.read_text() == (ROOT / "docs" / "reference.md").read_text()
+
+
 def test_every_service_has_the_same_rooms() -> None:
     """Who knows one service knows all: each has ``__main__``, ``config``, ``service``, ``convert``."""
     rooms = ("__main__", "config", "service", "convert")

@@ -156,7 +156,9 @@ class Endpoint(_message.Message):
     target_port: _builtins.int
     """The port that the process listens on. Default: `port`."""
     path: _builtins.str
-    """Path under which the gateways serve it. Default `/`."""
+    """Path under which the gateways serve it; the component sees the same path.
+    Default `/`.
+    """
     hostname: _builtins.str
     """Public host to serve it under, instead of the one that is made from the
     project, the environment and the domain.

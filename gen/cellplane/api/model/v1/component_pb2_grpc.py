@@ -70,7 +70,7 @@ class ComponentServiceServicer:
     def CreateComponent(self, request, context):
         """Creates a component.
 
-        Example: `{"parent": "organizations/acme/projects/*", ""component_id": "frontend", "component": {}}`
+        Example: `{"parent": "organizations/acme/projects/*", "component_id": "frontend", "component": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class ComponentServiceStub:
     CreateComponent: _grpc.UnaryUnaryMultiCallable[_component_pb2.CreateComponentRequest, _component_pb2.Component]
     """Creates a component.
 
-    Example: `{"parent": "organizations/acme/projects/*", ""component_id": "frontend", "component": {}}`
+    Example: `{"parent": "organizations/acme/projects/*", "component_id": "frontend", "component": {}}`
     """
     GetComponent: _grpc.UnaryUnaryMultiCallable[_component_pb2.GetComponentRequest, _component_pb2.Component]
     """Reads a component."""
@@ -58,7 +58,7 @@ class ComponentServiceAsyncStub(ComponentServiceStub):
     CreateComponent: _aio.UnaryUnaryMultiCallable[_component_pb2.CreateComponentRequest, _component_pb2.Component]  # type: ignore[assignment]
     """Creates a component.
 
-    Example: `{"parent": "organizations/acme/projects/*", ""component_id": "frontend", "component": {}}`
+    Example: `{"parent": "organizations/acme/projects/*", "component_id": "frontend", "component": {}}`
     """
     GetComponent: _aio.UnaryUnaryMultiCallable[_component_pb2.GetComponentRequest, _component_pb2.Component]  # type: ignore[assignment]
     """Reads a component."""
@@ -82,7 +82,7 @@ class ComponentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_component_pb2.Component, _abc.Awaitable[_component_pb2.Component]]:
         """Creates a component.
 
-        Example: `{"parent": "organizations/acme/projects/*", ""component_id": "frontend", "component": {}}`
+        Example: `{"parent": "organizations/acme/projects/*", "component_id": "frontend", "component": {}}`
         """
 
     @_abc_1.abstractmethod

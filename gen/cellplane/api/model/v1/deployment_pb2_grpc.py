@@ -70,7 +70,7 @@ class DeploymentServiceServicer:
     def CreateDeployment(self, request, context):
         """Creates a deployment.
 
-        Example: `{"parent": "organizations/acme/projects/*/components/*", ""deployment_id": "development", "deployment": {}}`
+        Example: `{"parent": "organizations/acme/projects/*/components/*", "deployment_id": "development", "deployment": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

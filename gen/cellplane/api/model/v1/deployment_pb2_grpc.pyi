@@ -37,7 +37,7 @@ class DeploymentServiceStub:
     CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]
     """Creates a deployment.
 
-    Example: `{"parent": "organizations/acme/projects/*/components/*", ""deployment_id": "development", "deployment": {}}`
+    Example: `{"parent": "organizations/acme/projects/*/components/*", "deployment_id": "development", "deployment": {}}`
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]
     """Reads a deployment."""
@@ -56,7 +56,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.CreateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Creates a deployment.
 
-    Example: `{"parent": "organizations/acme/projects/*/components/*", ""deployment_id": "development", "deployment": {}}`
+    Example: `{"parent": "organizations/acme/projects/*/components/*", "deployment_id": "development", "deployment": {}}`
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.GetDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Reads a deployment."""
@@ -78,7 +78,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pb2.Deployment, _abc.Awaitable[_deployment_pb2.Deployment]]:
         """Creates a deployment.
 
-        Example: `{"parent": "organizations/acme/projects/*/components/*", ""deployment_id": "development", "deployment": {}}`
+        Example: `{"parent": "organizations/acme/projects/*/components/*", "deployment_id": "development", "deployment": {}}`
         """
 
     @_abc_1.abstractmethod

@@ -70,7 +70,7 @@ class DeploymentPipelineServiceServicer:
     def CreateDeploymentPipeline(self, request, context):
         """Creates a deployment pipeline.
 
-        Example: `{"parent": "organizations/acme", ""deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
+        Example: `{"parent": "organizations/acme", "deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

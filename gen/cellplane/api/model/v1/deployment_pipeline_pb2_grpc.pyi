@@ -37,7 +37,7 @@ class DeploymentPipelineServiceStub:
     CreateDeploymentPipeline: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.CreateDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]
     """Creates a deployment pipeline.
 
-    Example: `{"parent": "organizations/acme", ""deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
+    Example: `{"parent": "organizations/acme", "deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
     """
     GetDeploymentPipeline: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.GetDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]
     """Reads a deployment pipeline."""
@@ -58,7 +58,7 @@ class DeploymentPipelineServiceAsyncStub(DeploymentPipelineServiceStub):
     CreateDeploymentPipeline: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.CreateDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]  # type: ignore[assignment]
     """Creates a deployment pipeline.
 
-    Example: `{"parent": "organizations/acme", ""deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
+    Example: `{"parent": "organizations/acme", "deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
     """
     GetDeploymentPipeline: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.GetDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]  # type: ignore[assignment]
     """Reads a deployment pipeline."""
@@ -82,7 +82,7 @@ class DeploymentPipelineServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_pipeline_pb2.DeploymentPipeline, _abc.Awaitable[_deployment_pipeline_pb2.DeploymentPipeline]]:
         """Creates a deployment pipeline.
 
-        Example: `{"parent": "organizations/acme", ""deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
+        Example: `{"parent": "organizations/acme", "deployment_pipeline_id": "standard", "deployment_pipeline": {}}`
         """
 
     @_abc_1.abstractmethod

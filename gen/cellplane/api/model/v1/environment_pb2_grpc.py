@@ -70,7 +70,7 @@ class EnvironmentServiceServicer:
     def CreateEnvironment(self, request, context):
         """Creates an environment.
 
-        Example: `{"parent": "organizations/acme", ""environment_id": "development", "environment": {}}`
+        Example: `{"parent": "organizations/acme", "environment_id": "development", "environment": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class EnvironmentServiceStub:
     CreateEnvironment: _grpc.UnaryUnaryMultiCallable[_environment_pb2.CreateEnvironmentRequest, _environment_pb2.Environment]
     """Creates an environment.
 
-    Example: `{"parent": "organizations/acme", ""environment_id": "development", "environment": {}}`
+    Example: `{"parent": "organizations/acme", "environment_id": "development", "environment": {}}`
     """
     GetEnvironment: _grpc.UnaryUnaryMultiCallable[_environment_pb2.GetEnvironmentRequest, _environment_pb2.Environment]
     """Reads an environment."""
@@ -58,7 +58,7 @@ class EnvironmentServiceAsyncStub(EnvironmentServiceStub):
     CreateEnvironment: _aio.UnaryUnaryMultiCallable[_environment_pb2.CreateEnvironmentRequest, _environment_pb2.Environment]  # type: ignore[assignment]
     """Creates an environment.
 
-    Example: `{"parent": "organizations/acme", ""environment_id": "development", "environment": {}}`
+    Example: `{"parent": "organizations/acme", "environment_id": "development", "environment": {}}`
     """
     GetEnvironment: _aio.UnaryUnaryMultiCallable[_environment_pb2.GetEnvironmentRequest, _environment_pb2.Environment]  # type: ignore[assignment]
     """Reads an environment."""
@@ -82,7 +82,7 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_environment_pb2.Environment, _abc.Awaitable[_environment_pb2.Environment]]:
         """Creates an environment.
 
-        Example: `{"parent": "organizations/acme", ""environment_id": "development", "environment": {}}`
+        Example: `{"parent": "organizations/acme", "environment_id": "development", "environment": {}}`
         """
 
     @_abc_1.abstractmethod

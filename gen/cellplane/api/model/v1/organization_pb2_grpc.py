@@ -70,7 +70,7 @@ class OrganizationServiceServicer:
     def CreateOrganization(self, request, context):
         """Creates an organization.
 
-        Example: `{""organization_id": "acme", "organization": {}}`
+        Example: `{"organization_id": "acme", "organization": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

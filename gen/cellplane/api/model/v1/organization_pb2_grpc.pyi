@@ -37,7 +37,7 @@ class OrganizationServiceStub:
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.CreateOrganizationRequest, _organization_pb2.Organization]
     """Creates an organization.
 
-    Example: `{""organization_id": "acme", "organization": {}}`
+    Example: `{"organization_id": "acme", "organization": {}}`
     """
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.GetOrganizationRequest, _organization_pb2.Organization]
     """Reads an organization."""
@@ -58,7 +58,7 @@ class OrganizationServiceAsyncStub(OrganizationServiceStub):
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.CreateOrganizationRequest, _organization_pb2.Organization]  # type: ignore[assignment]
     """Creates an organization.
 
-    Example: `{""organization_id": "acme", "organization": {}}`
+    Example: `{"organization_id": "acme", "organization": {}}`
     """
     GetOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.GetOrganizationRequest, _organization_pb2.Organization]  # type: ignore[assignment]
     """Reads an organization."""
@@ -82,7 +82,7 @@ class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_organization_pb2.Organization, _abc.Awaitable[_organization_pb2.Organization]]:
         """Creates an organization.
 
-        Example: `{""organization_id": "acme", "organization": {}}`
+        Example: `{"organization_id": "acme", "organization": {}}`
         """
 
     @_abc_1.abstractmethod

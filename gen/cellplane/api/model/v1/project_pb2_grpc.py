@@ -70,7 +70,7 @@ class ProjectServiceServicer:
     def CreateProject(self, request, context):
         """Creates a project.
 
-        Example: `{"parent": "organizations/acme", ""project_id": "boutique", "project": {}}`
+        Example: `{"parent": "organizations/acme", "project_id": "boutique", "project": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class ProjectServiceStub:
     CreateProject: _grpc.UnaryUnaryMultiCallable[_project_pb2.CreateProjectRequest, _project_pb2.Project]
     """Creates a project.
 
-    Example: `{"parent": "organizations/acme", ""project_id": "boutique", "project": {}}`
+    Example: `{"parent": "organizations/acme", "project_id": "boutique", "project": {}}`
     """
     GetProject: _grpc.UnaryUnaryMultiCallable[_project_pb2.GetProjectRequest, _project_pb2.Project]
     """Reads a project."""
@@ -58,7 +58,7 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     CreateProject: _aio.UnaryUnaryMultiCallable[_project_pb2.CreateProjectRequest, _project_pb2.Project]  # type: ignore[assignment]
     """Creates a project.
 
-    Example: `{"parent": "organizations/acme", ""project_id": "boutique", "project": {}}`
+    Example: `{"parent": "organizations/acme", "project_id": "boutique", "project": {}}`
     """
     GetProject: _aio.UnaryUnaryMultiCallable[_project_pb2.GetProjectRequest, _project_pb2.Project]  # type: ignore[assignment]
     """Reads a project."""
@@ -82,7 +82,7 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_project_pb2.Project, _abc.Awaitable[_project_pb2.Project]]:
         """Creates a project.
 
-        Example: `{"parent": "organizations/acme", ""project_id": "boutique", "project": {}}`
+        Example: `{"parent": "organizations/acme", "project_id": "boutique", "project": {}}`
         """
 
     @_abc_1.abstractmethod

@@ -59,7 +59,7 @@ class PromotionServiceServicer:
     def CreatePromotion(self, request, context):
         """Creates a promotion.
 
-        Example: `{"parent": "organizations/acme/projects/*", ""promotion_id": "to-staging", "promotion": {}}`
+        Example: `{"parent": "organizations/acme/projects/*", "promotion_id": "to-staging", "promotion": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

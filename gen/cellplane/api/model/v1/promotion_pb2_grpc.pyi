@@ -36,7 +36,7 @@ class PromotionServiceStub:
     CreatePromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.CreatePromotionRequest, _promotion_pb2.Promotion]
     """Creates a promotion.
 
-    Example: `{"parent": "organizations/acme/projects/*", ""promotion_id": "to-staging", "promotion": {}}`
+    Example: `{"parent": "organizations/acme/projects/*", "promotion_id": "to-staging", "promotion": {}}`
     """
     GetPromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.GetPromotionRequest, _promotion_pb2.Promotion]
     """Reads a promotion."""
@@ -51,7 +51,7 @@ class PromotionServiceAsyncStub(PromotionServiceStub):
     CreatePromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.CreatePromotionRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
     """Creates a promotion.
 
-    Example: `{"parent": "organizations/acme/projects/*", ""promotion_id": "to-staging", "promotion": {}}`
+    Example: `{"parent": "organizations/acme/projects/*", "promotion_id": "to-staging", "promotion": {}}`
     """
     GetPromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.GetPromotionRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
     """Reads a promotion."""
@@ -69,7 +69,7 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
         """Creates a promotion.
 
-        Example: `{"parent": "organizations/acme/projects/*", ""promotion_id": "to-staging", "promotion": {}}`
+        Example: `{"parent": "organizations/acme/projects/*", "promotion_id": "to-staging", "promotion": {}}`
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ from cellplane.api.type.v1 import compile_pb2 as cellplane_dot_api_dot_type_dot_
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%cellplane/api/model/v1/workload.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xa5\x01\n\x0fWorkloadService\x12\x91\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"7\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/workloads:compile:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%cellplane/api/model/v1/workload.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xa8\x01\n\x0fWorkloadService\x12\x94\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\":\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/workloads:compile:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellplane.api.model.v1.work
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKLOADSERVICE'].methods_by_name['Compile']._loaded_options = None
-  _globals['_WORKLOADSERVICE'].methods_by_name['Compile']._serialized_options = b'\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002\032\"\025/v1/workloads:compile:\001*'
+  _globals['_WORKLOADSERVICE'].methods_by_name['Compile']._serialized_options = b'\220\002\001\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002\032\"\025/v1/workloads:compile:\001*'
   _globals['_WORKLOADSERVICE']._serialized_start=169
-  _globals['_WORKLOADSERVICE']._serialized_end=334
+  _globals['_WORKLOADSERVICE']._serialized_end=337
 # @@protoc_insertion_point(module_scope)

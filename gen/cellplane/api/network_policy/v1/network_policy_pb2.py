@@ -27,7 +27,7 @@ from cellplane.api.type.v1 import compile_pb2 as cellplane_dot_api_dot_type_dot_
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4cellplane/api/network_policy/v1/network_policy.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xb0\x01\n\x14NetworkPolicyService\x12\x97\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"=\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/networkPolicies:compile:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4cellplane/api/network_policy/v1/network_policy.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xb3\x01\n\x14NetworkPolicyService\x12\x9a\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"@\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/networkPolicies:compile:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellplane.api.network_polic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Compile']._loaded_options = None
-  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Compile']._serialized_options = b'\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002 \"\033/v1/networkPolicies:compile:\001*'
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Compile']._serialized_options = b'\220\002\001\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002 \"\033/v1/networkPolicies:compile:\001*'
   _globals['_NETWORKPOLICYSERVICE']._serialized_start=193
-  _globals['_NETWORKPOLICYSERVICE']._serialized_end=369
+  _globals['_NETWORKPOLICYSERVICE']._serialized_end=372
 # @@protoc_insertion_point(module_scope)

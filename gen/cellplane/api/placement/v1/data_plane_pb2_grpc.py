@@ -70,7 +70,7 @@ class DataPlaneServiceServicer:
     def CreateDataPlane(self, request, context):
         """Creates a data plane.
 
-        Example: `{"parent": "organizations/acme", ""data_plane_id": "europe-1", "data_plane": {}}`
+        Example: `{"parent": "organizations/acme", "data_plane_id": "europe-1", "data_plane": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

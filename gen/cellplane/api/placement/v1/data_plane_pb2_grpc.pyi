@@ -37,7 +37,7 @@ class DataPlaneServiceStub:
     CreateDataPlane: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.CreateDataPlaneRequest, _data_plane_pb2.DataPlane]
     """Creates a data plane.
 
-    Example: `{"parent": "organizations/acme", ""data_plane_id": "europe-1", "data_plane": {}}`
+    Example: `{"parent": "organizations/acme", "data_plane_id": "europe-1", "data_plane": {}}`
     """
     GetDataPlane: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.GetDataPlaneRequest, _data_plane_pb2.DataPlane]
     """Reads a data plane."""
@@ -58,7 +58,7 @@ class DataPlaneServiceAsyncStub(DataPlaneServiceStub):
     CreateDataPlane: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.CreateDataPlaneRequest, _data_plane_pb2.DataPlane]  # type: ignore[assignment]
     """Creates a data plane.
 
-    Example: `{"parent": "organizations/acme", ""data_plane_id": "europe-1", "data_plane": {}}`
+    Example: `{"parent": "organizations/acme", "data_plane_id": "europe-1", "data_plane": {}}`
     """
     GetDataPlane: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.GetDataPlaneRequest, _data_plane_pb2.DataPlane]  # type: ignore[assignment]
     """Reads a data plane."""
@@ -82,7 +82,7 @@ class DataPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_data_plane_pb2.DataPlane, _abc.Awaitable[_data_plane_pb2.DataPlane]]:
         """Creates a data plane.
 
-        Example: `{"parent": "organizations/acme", ""data_plane_id": "europe-1", "data_plane": {}}`
+        Example: `{"parent": "organizations/acme", "data_plane_id": "europe-1", "data_plane": {}}`
         """
 
     @_abc_1.abstractmethod

@@ -65,7 +65,7 @@ class JoinGrantServiceServicer:
     def CreateJoinGrant(self, request, context):
         """Creates a join grant.
 
-        Example: `{"parent": "organizations/acme", ""join_grant_id": "europe-1-first", "join_grant": {}}`
+        Example: `{"parent": "organizations/acme", "join_grant_id": "europe-1-first", "join_grant": {}}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class JoinGrantServiceStub:
     CreateJoinGrant: _grpc.UnaryUnaryMultiCallable[_join_grant_pb2.CreateJoinGrantRequest, _join_grant_pb2.JoinGrant]
     """Creates a join grant.
 
-    Example: `{"parent": "organizations/acme", ""join_grant_id": "europe-1-first", "join_grant": {}}`
+    Example: `{"parent": "organizations/acme", "join_grant_id": "europe-1-first", "join_grant": {}}`
     """
     GetJoinGrant: _grpc.UnaryUnaryMultiCallable[_join_grant_pb2.GetJoinGrantRequest, _join_grant_pb2.JoinGrant]
     """Reads a join grant."""
@@ -54,7 +54,7 @@ class JoinGrantServiceAsyncStub(JoinGrantServiceStub):
     CreateJoinGrant: _aio.UnaryUnaryMultiCallable[_join_grant_pb2.CreateJoinGrantRequest, _join_grant_pb2.JoinGrant]  # type: ignore[assignment]
     """Creates a join grant.
 
-    Example: `{"parent": "organizations/acme", ""join_grant_id": "europe-1-first", "join_grant": {}}`
+    Example: `{"parent": "organizations/acme", "join_grant_id": "europe-1-first", "join_grant": {}}`
     """
     GetJoinGrant: _aio.UnaryUnaryMultiCallable[_join_grant_pb2.GetJoinGrantRequest, _join_grant_pb2.JoinGrant]  # type: ignore[assignment]
     """Reads a join grant."""
@@ -74,7 +74,7 @@ class JoinGrantServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_join_grant_pb2.JoinGrant, _abc.Awaitable[_join_grant_pb2.JoinGrant]]:
         """Creates a join grant.
 
-        Example: `{"parent": "organizations/acme", ""join_grant_id": "europe-1-first", "join_grant": {}}`
+        Example: `{"parent": "organizations/acme", "join_grant_id": "europe-1-first", "join_grant": {}}`
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,135 @@
+"""Who may call what: read once from the contracts, checked before a request is looked at.
+
+Every method of ours declares ``(cellplane.api.type.v1.access)``. A server that has one without it
+doesn't start. The kind of caller is decided by its certificate, a user's permissions by ``Roles``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from cellplane.api.type.v1 import access_pb2
+from cellplane.cell.problem import FailedPrecondition, PermissionDenied, Unauthenticated
+from cellplane.rpc.identity import CallerKind, Principal
+
+EXEMPT = frozenset(
+    {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "grpc.channelz.v1.Channelz",
+    }
+)
+"""Standard services that carry no access option of ours: open to whoever reaches the port."""
+
+_KINDS: Mapping[int, CallerKind] = {
+    access_pb2.CALLER_KIND_USER: CallerKind.USER,
+    access_pb2.CALLER_KIND_SERVICE: CallerKind.SERVICE,
+    access_pb2.CALLER_KIND_AGENT: CallerKind.AGENT,
+    access_pb2.CALLER_KIND_ANYONE: CallerKind.ANYONE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """What one method asks of its caller."""
+
+    method: str
+    """Full name, ``package.Service/Method``."""
+    permission: str
+    callers: frozenset[CallerKind]
+
+
+OPEN = AccessRule(method="", permission="", callers=frozenset({CallerKind.ANYONE}))
+
+
+class Roles(Protocol):
+    """Which permissions a user has."""
+
+    def allows(self, principal: Principal, permission: str) -> bool:
+        """Whether the user may do what ``permission`` names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTable:
+    """Permissions by user name; ``*`` is every permission."""
+
+    grants: Mapping[str, frozenset[str]] = field(
+        default_factory=lambda: {"admin": frozenset({"*"})}
+    )
+
+    def allows(self, principal: Principal, permission: str) -> bool:
+        """Whether the user may do what ``permission`` names."""
+        granted = self.grants.get(principal.name, frozenset())
+        return "*" in granted or permission in granted
+
+
+def rule_of(method: MethodDescriptor) -> AccessRule | None:
+    """The access rule that a method declares; ``None`` when it declares none that holds."""
+    options = method.GetOptions()
+    if not options.HasExtension(access_pb2.access):
+        return None
+    access = options.Extensions[access_pb2.access]
+    callers = frozenset(_KINDS[kind] for kind in access.callers if kind in _KINDS)
+    if not callers or len(callers) != len(access.callers):
+        return None
+    if not access.permission and callers != {CallerKind.ANYONE}:
+        return None
+    name = f"{method.containing_service.full_name}/{method.name}"
+    return AccessRule(method=name, permission=access.permission, callers=callers)
+
+
+def read_rules(services: Iterable[ServiceDescriptor]) -> dict[str, AccessRule]:
+    """Rules by path (``/package.Service/Method``) of every method of the given services.
+
+    Raises ``FailedPrecondition`` that lists every method without a valid rule.
+    """
+    rules: dict[str, AccessRule] = {}
+    missing: list[str] = []
+    for service in services:
+        for method in service.methods:
+            path = f"/{service.full_name}/{method.name}"
+            rule = OPEN if service.full_name in EXEMPT else rule_of(method)
+            if rule is None:
+                missing.append(path[1:])
+            else:
+                rules[path] = rule
+    if missing:
+        raise FailedPrecondition(
+            f"methods without a valid access option: {', '.join(sorted(missing))}: "
+            "declare a permission and its callers in the contract",
+            reason="ACCESS_UNDECLARED",
+            metadata={"methods": ",".join(sorted(missing))},
+        )
+    return rules
+
+
+def check(rule: AccessRule, principal: Principal, roles: Roles) -> None:
+    """Return when the caller may call; raise ``Unauthenticated`` or ``PermissionDenied``."""
+    if CallerKind.ANYONE in rule.callers:
+        return
+    if principal.kind is CallerKind.ANYONE:
+        raise Unauthenticated(
+            f"{rule.method} needs a client certificate: none was shown",
+            reason="CERTIFICATE_REQUIRED",
+            metadata={"method": rule.method},
+        )
+    if principal.kind not in rule.callers:
+        allowed = ", ".join(sorted(kind.value.lower() for kind in rule.callers))
+        raise PermissionDenied(
+            f"{principal.kind.value.lower()} {principal.name} may not call {rule.method}: "
+            f"it is for {allowed}",
+            reason="CALLER_KIND_DENIED",
+            metadata={"method": rule.method, "caller_kind": principal.kind.value},
+        )
+    if principal.kind is CallerKind.USER and not roles.allows(principal, rule.permission):
+        raise PermissionDenied(
+            f"user {principal.name} lacks permission {rule.permission}: "
+            "ask an administrator for a role that grants it",
+            metadata={"permission": rule.permission, "principal": principal.name},
+        )
