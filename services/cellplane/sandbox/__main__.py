@@ -1,0 +1,92 @@
+"""Developers' command line of the sandbox; the product's own wraps the same functions.
+
+``build`` compiles what is missing, ``up`` starts a cluster that outlives the command, ``down`` ends
+it, ``status`` tells what runs.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cellplane.sandbox import cluster, crds
+from cellplane.sandbox.api import ApiError
+from cellplane.sandbox.build import Tool, build
+from cellplane.sandbox.crds import CrdSet
+from cellplane.sandbox.processes import StartError
+from cellplane.sandbox.toolchain import BuildError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return asyncio.run(_run(options))
+    except (ApiError, BuildError, StartError) as error:
+        _say(f"error: {error}")
+        return 1
+
+
+async def _run(options: argparse.Namespace) -> int:
+    match options.command:
+        case "build":
+            programs = await build(options.tools or list(Tool), progress=_say)
+            await crds.schemas(CrdSet, progress=_say)
+            for tool, path in programs.items():
+                _answer(f"{tool}\t{path}")
+        case "up":
+            began = time.monotonic()
+            info = await cluster.start(
+                options.name,
+                options.state_dir,
+                crds=frozenset(map(CrdSet, options.crds.split(",") if options.crds else ())),
+                nodes=options.nodes,
+                region=options.region,
+                zones=options.zones.split(","),
+                detached=True,
+                progress=_say,
+            )
+            _say(f"took {time.monotonic() - began:.1f} s")
+            _answer(str(info.kubeconfig))
+        case "down":
+            await cluster.stop(options.state_dir, keep=options.keep)
+        case _:
+            pids = cluster.status(options.state_dir)
+            for component, pid in pids.items():
+                _answer(f"{component}\t{pid or 'ended'}")
+            return 0 if all(pids.values()) else 3
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cellplane.sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    tools = commands.add_parser("build", help="compile what is missing, and read the schemas")
+    tools.add_argument("tools", nargs="*", type=Tool, help=", ".join(Tool))
+    up = commands.add_parser("up", help="start a cluster; prints its kubeconfig's path")
+    up.add_argument("name")
+    up.add_argument("state_dir", type=Path)
+    up.add_argument("--crds", default=",".join(sorted(crds.ALL)), help=", ".join(CrdSet))
+    up.add_argument("--nodes", type=int, default=3)
+    up.add_argument("--region", default="local")
+    up.add_argument("--zones", default="local-a", help="separated by commas")
+    down = commands.add_parser("down", help="end a cluster, and delete its folder")
+    down.add_argument("state_dir", type=Path)
+    down.add_argument("--keep", action="store_true", help="keep the folder, for another start")
+    status = commands.add_parser("status", help="what runs; exit status 3 if anything ended")
+    status.add_argument("state_dir", type=Path)
+    return parser
+
+
+def _answer(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
