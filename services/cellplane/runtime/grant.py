@@ -8,7 +8,7 @@ another authority or another cluster.
 - key     HKDF-SHA256 (RFC 5869) of the secret's ASCII bytes; no salt, info ``cellplane/join/v1``,
   32 bytes
 - proof   HMAC-SHA256 under the key of ``sha256(request) + sha256(authority) + cluster UID``: two
-  two raw digests of 32 bytes of the PEM as ``JoinRequest.certificate_request_pem`` carries it
+  raw digests of 32 bytes of the PEM as ``JoinRequest.certificate_request_pem`` carries it
   and as ``GetAuthorityResponse.authority_pem`` answered it, and the UID in UTF-8
 """
 

@@ -57,7 +57,7 @@ class Component(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     RECONCILING_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
+    COMPONENT_KIND_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
@@ -73,7 +73,7 @@ class Component(_message.Message):
     """Changes with the resource; a request with a stale one is `ABORTED`."""
     reconciling: _builtins.bool
     """Whether what it stands for is still being brought about."""
-    kind: _workload_pb2.ComponentKind.ValueType
+    component_kind: _workload_pb2.ComponentKind.ValueType
     """What kind of component it is. Cannot be changed."""
     auto_deploy: _builtins.bool
     """Whether each change is released and deployed to the pipeline's first
@@ -116,7 +116,7 @@ class Component(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         reconciling: _builtins.bool = ...,
-        kind: _workload_pb2.ComponentKind.ValueType = ...,
+        component_kind: _workload_pb2.ComponentKind.ValueType = ...,
         workload: _workload_pb2.Workload | None = ...,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
         connections: _abc.Iterable[Global___Connection] | None = ...,
@@ -125,7 +125,7 @@ class Component(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "connections", b"connections", "create_time", b"create_time", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "kind", b"kind", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
     _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015

@@ -1,0 +1,24 @@
+"""The gateway service's gRPC face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cellplane.api.gateway.v1 import gateway_pb2_grpc
+from cellplane.api.type.v1 import compile_pb2
+from cellplane.gateway.compiler.compile import compile as compile_gateways
+from cellplane.rpc.compile import CompileAdapter
+
+
+class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
+    """Compiles the gateways and routes of Cells."""
+
+    def __init__(self) -> None:
+        self._compile = CompileAdapter(compile_gateways)
+
+    async def Compile(  # noqa: N802 - the contract's name
+        self, request: compile_pb2.CompileRequest, context: Any
+    ) -> compile_pb2.CompileResponse:
+        """See ``gateway/v1/gateway.proto``."""
+        del context
+        return self._compile.answer(request)
