@@ -8,7 +8,19 @@ import pytest
 
 from tests.e2e.conftest import Plane
 
-BOUTIQUE = ["adservice", "cartservice", "checkoutservice", "currencyservice", "emailservice", "frontend", "paymentservice", "productcatalogservice", "recommendationservice", "redis-cart", "shippingservice"]
+BOUTIQUE = [
+    "adservice",
+    "cartservice",
+    "checkoutservice",
+    "currencyservice",
+    "emailservice",
+    "frontend",
+    "paymentservice",
+    "productcatalogservice",
+    "recommendationservice",
+    "redis-cart",
+    "shippingservice",
+]
 
 
 def test_two_data_planes_have_joined(plane: Plane) -> None:

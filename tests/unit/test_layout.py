@@ -16,8 +16,8 @@ def test_the_namespace_has_no_init() -> None:
     """An ``__init__.py`` directly in ``cellplane`` would make every stub unimportable."""
     roots = [ROOT / "services" / "cellplane", ROOT / "gen" / "cellplane"]
 
-    assert [] == [str(root) for root in roots if (root / "__init__.py").exists()]
-    assert [] == sorted(str(path) for path in (ROOT / "gen" / "cellplane").rglob("__init__.py"))
+    assert [str(root) for root in roots if (root / "__init__.py").exists()] == []
+    assert sorted(str(path) for path in (ROOT / "gen" / "cellplane").rglob("__init__.py")) == []
 
 
 def test_hand_written_and_generated_packages_never_meet() -> None:
@@ -42,11 +42,11 @@ def test_generated_code_equals_the_contracts(tmp_path: Path) -> None:
     }
 
     assert fresh == committed
-    assert [] == sorted(
+    assert sorted(
         str(path)
         for path in fresh
         if not filecmp.cmp(tmp_path / path, ROOT / "gen" / path, shallow=False)
-    )
+    ) == []
 
 
 def test_the_reference_equals_the_contracts(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_the_reference_equals_the_contracts(tmp_path: Path) -> None:
 
 
 def test_every_service_has_the_same_rooms() -> None:
-    """Who knows one service knows all: each has ``__main__``, ``config``, ``service``, ``convert``."""
-    rooms = ("__main__", "config", "service", "convert")
+    """Who knows one service knows all: each has ``__main__``, ``config`` and ``service``."""
+    rooms = ("__main__", "config", "service")
 
     missing = [
         f"{service}/{room}"
@@ -69,7 +69,7 @@ def test_every_service_has_the_same_rooms() -> None:
         and not (ROOT / "services" / "cellplane" / service / room).is_dir()
     ]
 
-    assert [] == missing
+    assert missing == []
 
 
 def test_layers_hold() -> None:

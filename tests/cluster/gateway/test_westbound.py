@@ -211,9 +211,9 @@ async def westbound(tmp_path: Path) -> AsyncIterator[Westbound]:
 @pytest.mark.asyncio
 async def test_a_declared_caller_meets_the_route(westbound: Westbound) -> None:
     """The Cells that declare the connection get through, from whatever data plane."""
-    assert 200 == await westbound.status(_caller("boutique"))
-    assert 200 == await westbound.status(_caller("boutique", plane="other-plane"))
-    assert 200 == await westbound.status(_caller("pay"))
+    assert await westbound.status(_caller("boutique")) == 200
+    assert await westbound.status(_caller("boutique", plane="other-plane")) == 200
+    assert await westbound.status(_caller("pay")) == 200
 
 
 @pytest.mark.asyncio
@@ -234,7 +234,7 @@ async def test_a_declared_caller_meets_the_route(westbound: Westbound) -> None:
 )
 async def test_nobody_else_meets_it(westbound: Westbound, uri: str) -> None:
     """Another Cell, environment, organization, or a name that merely looks alike meets no route."""
-    assert 404 == await westbound.status(uri)
+    assert await westbound.status(uri) == 404
 
 
 @pytest.mark.asyncio
@@ -242,7 +242,7 @@ async def test_a_forged_header_does_not_help(westbound: Westbound) -> None:
     """What a client writes into the header is replaced by what its certificate says."""
     forged = f"{HEADER}: Hash={'0' * 64};URI={_caller('boutique')}\r\n"
 
-    assert 404 == await westbound.status(_caller("ads"), headers=(forged,))
+    assert await westbound.status(_caller("ads"), headers=(forged,)) == 404
 
 
 @pytest.mark.asyncio
@@ -250,5 +250,5 @@ async def test_without_a_certificate_nothing_passes(westbound: Westbound) -> Non
     """No certificate, or one of another authority, ends in the handshake."""
     stranger = Authority.create("stranger")
 
-    assert 0 == await westbound.status(None)
-    assert 0 == await westbound.status(_caller("boutique"), authority=stranger)
+    assert await westbound.status(None) == 0
+    assert await westbound.status(_caller("boutique"), authority=stranger) == 0

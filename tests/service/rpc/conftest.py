@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.service.rpc.echo import ECHO, Echo, Stub, add_echo
 
 from cellplane.rpc.client import Channels
 from cellplane.rpc.identity import agent_uri, service_uri, user_uri
 from cellplane.rpc.server import Server, ServerOptions
 from cellplane.rpc.tls import ClientTLS, ServerTLS
 from cellplane.runtime.pki import Authority
+from tests.service.rpc.echo import ECHO, Echo, Stub, add_echo
 
 DOMAIN = "cellplane.local"
 

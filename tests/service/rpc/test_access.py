@@ -6,9 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.service.rpc.conftest import DOMAIN, Keys, Plane
-from tests.service.rpc.echo import BARE, ECHO, Echo, Stub, add_bare, add_echo, note
-from tests.service.rpc.test_gate import failure
 
 from cellplane.cell.problem import FailedPrecondition, Unauthenticated
 from cellplane.rpc.access import RoleTable
@@ -22,6 +19,9 @@ from cellplane.rpc.identity import (
 )
 from cellplane.rpc.server import Server, ServerOptions
 from cellplane.rpc.tls import ClientTLS
+from tests.service.rpc.conftest import DOMAIN, Keys, Plane
+from tests.service.rpc.echo import BARE, ECHO, Echo, Stub, add_bare, add_echo, note
+from tests.service.rpc.test_gate import failure
 
 
 @pytest.mark.asyncio

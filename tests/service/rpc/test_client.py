@@ -7,9 +7,6 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from tests.service.rpc.conftest import DOMAIN, Keys, Plane
-from tests.service.rpc.echo import Echo, Stub, note
-from tests.service.rpc.test_gate import failure
 
 from cellplane.api.model.v1 import project_pb2, project_pb2_grpc
 from cellplane.cell.problem import FailedPrecondition, Invalid, NotFound, Unavailable
@@ -17,6 +14,9 @@ from cellplane.rpc import contracts
 from cellplane.rpc.client import Channels, RpcFailure, explain, service_config
 from cellplane.rpc.identity import service_uri, user_uri
 from cellplane.rpc.server import Server, ServerOptions
+from tests.service.rpc.conftest import DOMAIN, Keys, Plane
+from tests.service.rpc.echo import Echo, Stub, note
+from tests.service.rpc.test_gate import failure
 
 
 class Projects(project_pb2_grpc.ProjectServiceServicer):

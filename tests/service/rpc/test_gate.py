@@ -14,10 +14,10 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.service.rpc.conftest import Plane
-from tests.service.rpc.echo import ECHO, Echo, Stub, note
 
 from cellplane.rpc.client import RpcFailure, explain
+from tests.service.rpc.conftest import Plane
+from tests.service.rpc.echo import ECHO, Echo, Stub, note
 
 DEADLINE = 10
 

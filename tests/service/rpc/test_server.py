@@ -16,9 +16,6 @@ from google.protobuf import descriptor_pb2
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
-from tests.service.rpc.conftest import DOMAIN, Keys, Plane
-from tests.service.rpc.echo import ECHO, Echo, Stub, note
-from tests.service.rpc.test_gate import failure
 
 from cellplane.api.model.v1 import project_pb2
 from cellplane.cell.problem import FailedPrecondition, Invalid
@@ -26,6 +23,9 @@ from cellplane.rpc import contracts
 from cellplane.rpc.identity import user_uri
 from cellplane.rpc.server import Server, ServerOptions, read_ports
 from cellplane.rpc.tls import ServerTLS
+from tests.service.rpc.conftest import DOMAIN, Keys, Plane
+from tests.service.rpc.echo import ECHO, Echo, Stub, note
+from tests.service.rpc.test_gate import failure
 
 DEADLINE = 10
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -1,0 +1,221 @@
+"""What the gateway compiler makes of endpoints and connections."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cellplane.cell.cell import (
+    CellFrame,
+    ExternalTarget,
+    OrganizationTarget,
+    OutboundConnection,
+    ResolvedCell,
+    ResolvedComponent,
+    ResolvedConnection,
+    ResolvedEndpoint,
+)
+from cellplane.cell.manifest import Compiled
+from cellplane.cell.plane import (
+    CERT_MANAGER,
+    ENVOY_GATEWAY,
+    GATEWAY,
+    DataPlaneProfile,
+    PeerCell,
+    PeerGateway,
+    Peers,
+)
+from cellplane.cell.problem import Severity
+from cellplane.cell.protocol import Protocol
+from cellplane.cell.visibility import Visibility
+from cellplane.cell.workload import ComponentKind, Workload
+from cellplane.gateway.compiler.compile import compile as compile_gateways
+
+FRAME = CellFrame(
+    organization="acme",
+    project="payments",
+    environment="production",
+    namespace="cell-payments-production-x",
+    public_domain="apps.example.com",
+    organization_domain="internal.example.com",
+)
+PLANE = DataPlaneProfile(
+    data_plane="west",
+    uid="uid-1",
+    organization="acme",
+    trust_domain="example.com",
+    capabilities=(CERT_MANAGER, GATEWAY, ENVOY_GATEWAY),
+)
+NAME = "organizations/acme/projects/payments/cells/production"
+
+
+def an_endpoint(
+    protocol: Protocol = Protocol.HTTP,
+    *visibilities: Visibility,
+    callers: tuple[str, ...] = (),
+    path: str = "/",
+) -> ResolvedEndpoint:
+    return ResolvedEndpoint(
+        endpoint="api",
+        protocol=protocol,
+        port=80,
+        target_port=8080,
+        visibilities=visibilities,
+        organization_callers=callers,
+        path=path,
+    )
+
+
+def a_component(*endpoints: ResolvedEndpoint, **more: Any) -> ResolvedComponent:
+    return ResolvedComponent(
+        component="charge",
+        release="r-1",
+        kind=ComponentKind.SERVICE,
+        workload=Workload(image="charge:1"),
+        endpoints=endpoints,
+        **more,
+    )
+
+
+def compiled(
+    *components: ResolvedComponent,
+    frame: CellFrame = FRAME,
+    plane: DataPlaneProfile = PLANE,
+    peers: Peers | None = None,
+) -> Compiled:
+    cell = ResolvedCell(cell=NAME, revision=1, frame=frame, components=components)
+    return compile_gateways(cell, plane, peers or Peers(), include_frame=True)
+
+
+def bodies(answer: Compiled, kind: str) -> list[Any]:
+    return [json.loads(m.content) for m in answer.manifests if m.kind == kind]
+
+
+def test_a_project_endpoint_has_no_route() -> None:
+    """What nobody outside may reach has no route."""
+    assert Compiled() == compiled(a_component(an_endpoint()))
+
+
+def test_a_public_endpoint_is_routed_northbound_only() -> None:
+    """A public endpoint attaches to the northbound gateway, under the environment's domain."""
+    (route,) = bodies(
+        compiled(a_component(an_endpoint(Protocol.HTTP, Visibility.PUBLIC))), "HTTPRoute"
+    )
+
+    assert route["spec"]["parentRefs"] == [
+        {"name": "northbound", "namespace": "cellplane-gateways"}
+    ]
+    assert route["spec"]["hostnames"] == ["payments.apps.example.com"]
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "charge", "port": 80}]
+
+
+def test_an_organization_endpoint_without_callers_has_no_route() -> None:
+    """Nobody declared a connection, so nobody gets a route."""
+    answer = compiled(a_component(an_endpoint(Protocol.GRPC, Visibility.ORGANIZATION)))
+
+    assert () == answer.manifests
+
+
+def test_an_organization_endpoint_is_routed_for_its_callers_alone() -> None:
+    """Every match of a westbound route demands the caller's certificate."""
+    endpoint = an_endpoint(Protocol.GRPC, Visibility.ORGANIZATION, callers=("boutique",))
+
+    (route,) = bodies(compiled(a_component(endpoint)), "GRPCRoute")
+
+    assert route["spec"]["parentRefs"][0]["name"] == "westbound"
+    matches = [match for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert [["x-forwarded-client-cert"]] == [[h["name"] for h in m["headers"]] for m in matches]
+    assert "(boutique)/production" in matches[0]["headers"][0]["value"]
+
+
+@pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.TLS, Protocol.UDP, Protocol.HTTPS])
+def test_what_is_not_routed_yet_is_refused(protocol: Protocol) -> None:
+    """A public endpoint of such a protocol is an error with its field, and has no route."""
+    answer = compiled(a_component(an_endpoint(protocol, Visibility.PUBLIC)))
+
+    assert () == answer.manifests
+    (problem,) = answer.problems
+    assert problem.severity is Severity.ERROR
+    assert problem.field == "endpoints[0].protocol"
+    assert problem.resource == "organizations/acme/projects/payments/components/charge"
+
+
+def test_an_external_connection_is_refused() -> None:
+    """There is no southbound gateway yet, so a connection to the internet is an error."""
+    connection = ResolvedConnection(
+        connection="bank",
+        protocol=Protocol.HTTPS,
+        external=ExternalTarget(host="bank.example.com", port=443),
+    )
+
+    answer = compiled(a_component(connections=(connection,)))
+
+    assert ["connections[0].external_host"] == [p.field for p in answer.problems]
+
+
+def eastbound() -> CellFrame:
+    connection = ResolvedConnection(
+        connection="stock",
+        protocol=Protocol.GRPC,
+        organization=OrganizationTarget(project="inventory", component="stock", endpoint="grpc"),
+    )
+    outbound = OutboundConnection(component="charge", connection=connection)
+    return replace(FRAME, outbound=(outbound,))
+
+
+def test_an_eastbound_connection_has_a_listener_of_its_own() -> None:
+    """The Cell's egress gateway has one listener a connection, and routes it to the target's host."""
+    here = PeerGateway(data_plane="west", host="west.example.com", port=443)
+    there = PeerGateway(data_plane="east", host="east.example.com", port=8443)
+    peers = Peers(cells=(PeerCell(project="inventory", gateways=(here, there)),))
+
+    answer = compiled(frame=eastbound(), peers=peers)
+
+    (gateway,) = bodies(answer, "Gateway")
+    (listener,) = gateway["spec"]["listeners"]
+    (route,) = bodies(answer, "HTTPRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "egress", "sectionName": listener["name"]}]
+    near, far = bodies(answer, "Backend")
+    assert near["spec"]["endpoints"] == [
+        {"fqdn": {"hostname": "westbound.cellplane-gateways.svc.cluster.local", "port": 443}}
+    ]
+    assert far["spec"]["endpoints"] == [{"fqdn": {"hostname": "east.example.com", "port": 8443}}]
+    assert far["spec"]["fallback"] is True
+    (certificate,) = bodies(answer, "Certificate")
+    assert certificate["spec"]["uris"] == [
+        "spiffe://example.com/organizations/acme/dataPlanes/uid-1/cells/payments/production"
+    ]
+
+
+def test_a_target_that_is_nowhere_is_a_warning_and_opens_nothing() -> None:
+    """Without a data plane that holds the target there is a listener, but no route behind it."""
+    answer = compiled(frame=eastbound())
+
+    assert [] == bodies(answer, "HTTPRoute")
+    assert [("TARGET_NOT_PLACED", Severity.WARNING)] == [
+        (p.reason, p.severity) for p in answer.problems
+    ]
+
+
+def test_a_plane_without_envoy_gateway_is_refused() -> None:
+    """What the egress gateway needs and the data plane lacks is named."""
+    answer = compiled(frame=eastbound(), plane=replace(PLANE, capabilities=(GATEWAY,)))
+
+    assert "cert-manager" in answer.problems[0].value
+    assert "gateway.envoy" in answer.problems[0].value
+
+
+def test_more_connections_than_listeners_is_refused() -> None:
+    """A Gateway holds 64 listeners; one more is an error, not a gateway that is refused later."""
+    frame = eastbound()
+    (first,) = frame.outbound
+    many = tuple(
+        replace(first, connection=replace(first.connection, connection=f"c{n}")) for n in range(65)
+    )
+
+    answer = compiled(frame=replace(frame, outbound=many))
+
+    assert "TOO_MANY_CONNECTIONS" in {p.reason for p in answer.problems}
