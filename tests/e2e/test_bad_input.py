@@ -100,7 +100,8 @@ def test_all_findings_come_at_once(plane: Plane, tmp_path: Path) -> None:
     """Two files with three mistakes give three findings, and the good file is not stored."""
     (tmp_path / "a.yaml").write_text(
         component(
-            "endpoints:\n- endpoint: web\n  protocol: HTTP\n  port: 0\n- endpoint: UPPER\n  protocol: HTTP\n  port: 81\n"
+            "endpoints:\n- endpoint: web\n  protocol: HTTP\n  port: 0\n"
+            "- endpoint: UPPER\n  protocol: HTTP\n  port: 81\n"
         )
     )
     (tmp_path / "b.yaml").write_text(component("colour: red\n", name="worse"))

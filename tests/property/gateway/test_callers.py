@@ -24,7 +24,7 @@ def header(organization: str, project: str, environment: str, plane: str = "uid-
 def test_exactly_the_named_cells_match(
     projects: set[str], organization: str, environment: str, other: str, elsewhere: str
 ) -> None:
-    """A caller matches if, and only if, its project is named, in this organization and environment."""
+    """A caller matches if, and only if, its project is named, here and in this environment."""
     expressions = caller_expressions("td.example", organization, environment, projects)
 
     def passes(value: str) -> bool:

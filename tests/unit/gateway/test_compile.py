@@ -167,7 +167,7 @@ def eastbound() -> CellFrame:
 
 
 def test_an_eastbound_connection_has_a_listener_of_its_own() -> None:
-    """The Cell's egress gateway has one listener a connection, and routes it to the target's host."""
+    """The egress gateway has one listener a connection, which leads to the target's host."""
     here = PeerGateway(data_plane="west", host="west.example.com", port=443)
     there = PeerGateway(data_plane="east", host="east.example.com", port=8443)
     peers = Peers(cells=(PeerCell(project="inventory", gateways=(here, there)),))

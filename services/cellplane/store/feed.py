@@ -1,0 +1,226 @@
+"""What happens to resources, to whoever watches: what is there, a marker, then each change.
+
+One reader of the database serves all watchers: it is woken by commits of this process, and never
+looks in vain. A watcher that does not keep up is ended, and can resume; memory is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from cellplane.cell.names import is_parent_of
+from cellplane.cell.problem import Invalid, OutOfRange, Problem, ResourceExhausted
+from cellplane.store.database import Database
+from cellplane.store.resources import ChangeType, Recorded, Resources
+
+BUFFER = 1000
+"""Steps that a watcher may lag behind."""
+BOOKMARK_SECONDS = 15.0
+KEEP = 100_000
+"""Changes that can be resumed from."""
+_PRUNE_EVERY = 1000
+
+
+class StepType(Enum):
+    """What one step tells; the values are those of the contract."""
+
+    SNAPSHOT = "SNAPSHOT"
+    SYNCED = "SYNCED"
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a feed; ``payload`` is empty where it tells of no resource."""
+
+    type: StepType
+    name: str = ""
+    kind: str = ""
+    payload: bytes = b""
+    time: datetime | None = None
+    token: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    parent: str
+    kinds: frozenset[str]
+    queue: asyncio.Queue[Recorded] = field(default_factory=lambda: asyncio.Queue(BUFFER))
+    lost: bool = False
+
+    def wants(self, change: Recorded) -> bool:
+        if self.kinds and change.kind not in self.kinds:
+            return False
+        return change.name == self.parent or is_parent_of(self.parent, change.name)
+
+
+class Feed:
+    """Use it as an async context manager; it reads while it is entered."""
+
+    def __init__(self, database: Database, resources: Resources) -> None:
+        self._database = database
+        self._resources = resources
+        self._watchers: set[_Watcher] = set()
+        self._news = asyncio.Event()
+        self._sequence = 0
+        self._pruned = 0
+        self._task: asyncio.Task[None] | None = None
+        resources.on_commit.append(self._news.set)
+
+    async def __aenter__(self) -> Feed:
+        async with self._database.snapshot() as tx:
+            first, self._sequence = await self._resources.span(tx)
+        self._pruned = max(first - 1, 0)
+        self._task = asyncio.create_task(self._read(), name="feed")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._resources.on_commit.remove(self._news.set)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def watch(
+        self, *, parent: str = "", kinds: Sequence[str] = (), token: str = ""
+    ) -> AsyncIterator[Step]:
+        """Yield steps until the caller goes away.
+
+        Raises:
+            OutOfRange: *token* is too old: start anew without one.
+            ResourceExhausted: the caller did not keep up: resume.
+        """
+        watcher = _Watcher(parent=parent, kinds=frozenset(kinds))
+        # Registered before the picture is taken, so that nothing falls between the two.
+        self._watchers.add(watcher)
+        try:
+            position = -1
+            start = self._resume(watcher, token) if token else self._picture(watcher, kinds)
+            async for step in start:
+                if step.token:
+                    position = decode(step.token)
+                yield step
+            if position < 0:
+                position = decode(token)
+            async for step in self._follow(watcher, position):
+                yield step
+        finally:
+            self._watchers.discard(watcher)
+
+    async def _picture(self, watcher: _Watcher, kinds: Sequence[str]) -> AsyncIterator[Step]:
+        async with self._database.snapshot() as tx:
+            _, sequence = await self._resources.span(tx)
+            found = await self._resources.below(tx, watcher.parent, sorted(kinds))
+        for stored in found:
+            yield Step(
+                type=StepType.SNAPSHOT,
+                name=stored.name,
+                kind=stored.kind,
+                payload=stored.payload,
+                time=stored.update_time,
+            )
+        yield Step(type=StepType.SYNCED, token=encode(sequence))
+
+    async def _resume(self, watcher: _Watcher, token: str) -> AsyncIterator[Step]:
+        position = decode(token)
+        while True:
+            async with self._database.snapshot() as tx:
+                first, last = await self._resources.span(tx)
+                missed = await self._resources.changes_after(tx, position)
+            if position > last or (first and position < first - 1):
+                raise OutOfRange("the resume token is too old: start anew without one")
+            for change in missed:
+                position = change.sequence
+                if watcher.wants(change):
+                    yield _step(change)
+            if not missed:
+                return
+
+    async def _follow(self, watcher: _Watcher, position: int) -> AsyncIterator[Step]:
+        while True:
+            try:
+                async with asyncio.timeout(BOOKMARK_SECONDS):
+                    change = await watcher.queue.get()
+            except TimeoutError:
+                yield Step(type=StepType.BOOKMARK, token=encode(position))
+                continue
+            if watcher.lost and watcher.queue.empty():
+                raise ResourceExhausted(
+                    f"the reader is more than {BUFFER} changes behind: resume with the last token",
+                    reason="WATCHER_TOO_SLOW",
+                )
+            if change.sequence > position:
+                position = change.sequence
+                yield _step(change)
+
+    async def _read(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while True:
+                async with self._database.snapshot() as tx:
+                    changes = await self._resources.changes_after(tx, self._sequence)
+                for change in changes:
+                    self._sequence = change.sequence
+                    self._hand_out(change)
+                if not changes:
+                    break
+            await self._prune()
+
+    def _hand_out(self, change: Recorded) -> None:
+        for watcher in self._watchers:
+            if watcher.wants(change) and not watcher.lost:
+                try:
+                    watcher.queue.put_nowait(change)
+                except asyncio.QueueFull:
+                    watcher.lost = True
+
+    async def _prune(self) -> None:
+        until = self._sequence - KEEP
+        if until - self._pruned >= _PRUNE_EVERY:
+            async with self._database.transaction() as tx:
+                await self._resources.prune(tx, until)
+            self._pruned = until
+
+
+def encode(sequence: int) -> str:
+    """Write a resume token."""
+    return base64.urlsafe_b64encode(f"s{sequence}".encode()).decode().rstrip("=")
+
+
+def decode(token: str) -> int:
+    """Read a resume token."""
+    with contextlib.suppress(ValueError):
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        if text.startswith("s"):
+            return int(text[1:])
+    problem = Problem(
+        reason="RESUME_TOKEN_INVALID",
+        message="the resume token is not one of this service: start anew without one",
+        field="resume_token",
+    )
+    raise Invalid(problem.message, problems=[problem])
+
+
+def _step(change: Recorded) -> Step:
+    kinds = {
+        ChangeType.CREATED: StepType.CREATED,
+        ChangeType.UPDATED: StepType.UPDATED,
+        ChangeType.DELETED: StepType.DELETED,
+    }
+    return Step(
+        type=kinds[change.type],
+        name=change.name,
+        kind=change.kind,
+        payload=change.payload,
+        time=change.time,
+        token=encode(change.sequence),
+    )
