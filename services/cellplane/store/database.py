@@ -5,6 +5,9 @@ writers queue in this process instead of failing on a lock, and others read besi
 process on the same file is refused. Migrations run when the database is opened; a database from a
 newer version is refused. Driver errors never leave this module: they become ``Unavailable`` or
 ``Conflict``.
+
+SQLite is called in the event loop: a statement takes some ten microseconds, a hop to a thread and
+back many times that. Only the commit, which waits for the disk, goes to a thread.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,12 +28,21 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from cellplane.cell.problem import Conflict, FailedPrecondition, Unavailable
+from cellplane.store import notices
 
 _log = structlog.get_logger()
-_POOL = 8
+_CONNECTIONS = 8
+_QUEUE = sa.text("SELECT pg_advisory_xact_lock(hashtext(:schema))")
+_POSTGRESQL_OPTIONS = (
+    "-csearch_path={schema}",
+    # A process that hangs must not keep the others' writes waiting.
+    "-cidle_in_transaction_session_timeout=60s",
+    "-clock_timeout=10s",
+    "-cstatement_timeout=30s",
+)
 
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -37,36 +50,46 @@ Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 class Transaction:
     """Statements that hold together."""
 
-    __slots__ = ("_connection", "after")
+    __slots__ = ("_announced", "_connection", "_schema", "after", "discarded")
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection | sa.Connection, schema: str) -> None:
         self._connection = connection
+        self._schema = schema
+        self._announced = False
         self.after: list[Callable[[], None]] = []
+        self.discarded = False
 
     async def execute(
         self, statement: sa.Executable, parameters: Parameters = None
     ) -> sa.CursorResult[Any]:
-        """Run one statement, buffered."""
+        """Run one statement; its rows are to be read inside of the transaction."""
+        if isinstance(self._connection, sa.Connection):
+            return self._connection.execute(statement, parameters)
         return await self._connection.execute(statement, parameters)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* once it is certain that this transaction holds."""
         self.after.append(call)
 
+    def discard(self) -> None:
+        """Leave nothing of this transaction behind when it ends, and no error."""
+        self.discarded = True
+
+    async def announce(self) -> None:
+        """Tell other processes on the same schema once this holds; see ``Database.listen``."""
+        if self._announced:
+            return
+        self._announced = True
+        if self._connection.dialect.name == "postgresql":
+            notify = sa.text("SELECT pg_notify(:channel, '')")
+            await self.execute(notify, {"channel": notices.channel(self._schema)})
+
 
 class Database:
     """An open database."""
 
-    def __init__(
-        self, writer: AsyncEngine, reader: AsyncEngine, *, lock: int | None, schema: str
-    ) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._lock = lock
-        self._writing = asyncio.Lock() if lock is not None else None
-        self.schema = schema
-        self.dialect = writer.dialect.name
-        self.url = writer.url
+    dialect: str
+    schema: str
 
     @classmethod
     async def open(
@@ -75,7 +98,7 @@ class Database:
         """Open, and bring the schema up to date.
 
         Args:
-            url: ``sqlite+aiosqlite:///FILE``, ``postgresql://…``, or empty for the file *path*.
+            url: ``sqlite:///FILE``, ``postgresql://…``, or empty for the file *path*.
             service: Names the schema on PostgreSQL.
             migrations: Folder of Alembic's ``versions``.
             path: The SQLite file where there is no URL.
@@ -83,13 +106,10 @@ class Database:
         if not url:
             if path is None:
                 raise FailedPrecondition("no database: give a URL or a state folder")
-            url = f"sqlite+aiosqlite:///{path}"
+            url = f"sqlite:///{path}"
         parsed = sa.make_url(url)
-        database = (
-            _open_sqlite(cls, parsed, service)
-            if parsed.get_backend_name() == "sqlite"
-            else _open_postgresql(cls, parsed, service)
-        )
+        sqlite = parsed.get_backend_name() == "sqlite"
+        database = (_Sqlite if sqlite else _Postgresql)(parsed, service)
         try:
             with _translated():
                 await database._migrate(migrations)
@@ -98,88 +118,49 @@ class Database:
             raise
         return database
 
+    def __init__(self, url: sa.URL, schema: str) -> None:
+        raise TypeError(f"open {url} as {schema} with Database.open")
+
     async def close(self) -> None:
         """Close every connection and give the file free."""
-        await self._writer.dispose()
-        if self._reader is not self._writer:
-            await self._reader.dispose()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        raise NotImplementedError
 
-    @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Write: all of it holds when the block ends, or none."""
-        async with contextlib.AsyncExitStack() as stack:
-            if self._writing is not None:
-                await stack.enter_async_context(self._writing)
-            with _translated():
-                connection = await stack.enter_async_context(self._writer.connect())
-                begun = await connection.begin()
-                tx = Transaction(connection)
-                if self._writing is None:
-                    # The change feed reads by sequence, so the order of sequences must be the
-                    # order of commits: writers of one schema queue here, as they do on SQLite.
-                    lock = sa.text("SELECT pg_advisory_xact_lock(hashtext(:schema))")
-                    await tx.execute(lock, {"schema": self.schema})
-                try:
-                    yield tx
-                except BaseException:
-                    await asyncio.shield(begun.rollback())
-                    raise
-                # A commit under way is not abandoned: whether it holds must be known.
-                await asyncio.shield(begun.commit())
-        for call in tx.after:
-            call()
+        raise NotImplementedError
 
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Transaction]:
+    def snapshot(self) -> AbstractAsyncContextManager[Transaction]:
         """Read: one picture for the whole block."""
-        with _translated():
-            async with self._reader.connect() as connection:
-                if self._writing is None:
-                    await connection.execution_options(isolation_level="REPEATABLE READ")
-                async with connection.begin():
-                    yield Transaction(connection)
+        raise NotImplementedError
 
     async def _migrate(self, folder: Path) -> None:
-        async with self._writer.connect() as connection:
-            await connection.run_sync(self._upgrade, folder)
-            await connection.commit()
+        raise NotImplementedError
 
-    def _upgrade(self, connection: sa.Connection, folder: Path) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(folder))
-        config.set_main_option("path_separator", "os")
-        scripts = ScriptDirectory.from_config(config)
-        if self.dialect == "postgresql":
-            # One process migrates; the others wait, and find it done.
-            connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtext(:s))"), {"s": self.schema}
-            )
-            connection.execute(sa.text(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"'))
-        context = MigrationContext.configure(
-            connection, opts={"transactional_ddl": True, "as_sql": False}
+
+def _upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    context = MigrationContext.configure(connection)
+    current = context.get_current_heads()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if newer := [head for head in current if head not in known]:
+        raise FailedPrecondition(
+            f"the database is of a newer version ({', '.join(newer)}): run that version, or "
+            "restore a backup",
+            reason="DATABASE_TOO_NEW",
         )
-        current = context.get_current_heads()
-        known = {script.revision for script in scripts.walk_revisions()}
-        if newer := [head for head in current if head not in known]:
-            raise FailedPrecondition(
-                f"the database is of a newer version ({', '.join(newer)}): run that version, or "
-                "restore a backup",
-                reason="DATABASE_TOO_NEW",
-            )
-        heads = scripts.get_heads()
-        if set(current) == set(heads):
-            return
-        steps = list(scripts.iterate_revisions("heads", "base"))
-        with Operations.context(context):
-            for script in reversed(steps):
-                if _applied(scripts, script.revision, current):
-                    continue
+    heads = scripts.get_heads()
+    if set(current) == set(heads):
+        return
+    steps = list(scripts.iterate_revisions("heads", "base"))
+    with Operations.context(context):
+        for script in reversed(steps):
+            if not _applied(scripts, script.revision, current):
                 script.module.upgrade()
-        context.stamp(scripts, "heads")
-        _log.info("database.migrated", schema=self.schema, heads=heads)
+    context.stamp(scripts, "heads")
+    _log.info("database.migrated", schema=schema, heads=heads)
 
 
 def _applied(scripts: ScriptDirectory, revision: str, current: tuple[str, ...]) -> bool:
@@ -190,10 +171,55 @@ def _applied(scripts: ScriptDirectory, revision: str, current: tuple[str, ...]) 
     )
 
 
-def _open_sqlite(cls: type[Database], url: sa.URL, service: str) -> Database:
-    if not url.database or url.database == ":memory:":
-        raise FailedPrecondition("a database in memory keeps nothing: name a file")
-    file = Path(url.database)
+class _Sqlite(Database):
+    """One file, one process, one writer; readers beside it."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: sa.URL, schema: str) -> None:
+        if not url.database or url.database == ":memory:":
+            raise FailedPrecondition("a database in memory keeps nothing: name a file")
+        self.schema = schema
+        self._lock = _lock_file(Path(url.database))
+        self._writing = asyncio.Lock()
+        url = url.set(drivername="sqlite+pysqlite")
+        self._writer = _sqlite_engine(url, writes=True)
+        self._reader = _sqlite_engine(url, writes=False)
+
+    async def close(self) -> None:
+        self._writer.dispose()
+        self._reader.dispose()
+        os.close(self._lock)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        async with self._writing:
+            with _translated(), self._writer.connect() as connection:
+                begun = connection.begin()
+                tx = Transaction(connection, self.schema)
+                try:
+                    yield tx
+                except BaseException:
+                    begun.rollback()
+                    raise
+                if tx.discarded:
+                    begun.rollback()
+                    return
+                await _finish(asyncio.to_thread(begun.commit))
+        for call in tx.after:
+            call()
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        with _translated(), self._reader.connect() as connection, connection.begin():
+            yield Transaction(connection, self.schema)
+
+    async def _migrate(self, folder: Path) -> None:
+        with self._writer.begin() as connection:
+            _upgrade(connection, folder, self.schema)
+
+
+def _lock_file(file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -204,58 +230,114 @@ def _open_sqlite(cls: type[Database], url: sa.URL, service: str) -> Database:
             f"{file} is open in another process: SQLite serves one; use PostgreSQL for more",
             reason="DATABASE_IN_USE",
         ) from None
-    url = url.set(drivername="sqlite+aiosqlite")
+    return lock
 
-    def engine(*, writes: bool) -> AsyncEngine:
-        made = create_async_engine(
-            url, pool_size=1 if writes else 4, max_overflow=0, isolation_level=None
+
+def _sqlite_engine(url: sa.URL, *, writes: bool) -> sa.Engine:
+    # Commits happen in another thread than statements, never at the same time.
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=1 if writes else 8,
+        max_overflow=0 if writes else -1,
+        connect_args={"check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class _Postgresql(Database):
+    """A schema of its own; several processes may share it."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: sa.URL, schema: str) -> None:
+        self.schema = schema
+        self._engine = create_async_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args={"options": " ".join(_POSTGRESQL_OPTIONS).format(schema=schema)},
         )
 
-        @event.listens_for(made.sync_engine, "connect")
-        def configure(connection: Any, _: Any) -> None:
-            # The driver's own notion of transactions is off: BEGIN is ours.
-            connection.isolation_level = None
-            cursor = connection.cursor()
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "foreign_keys=ON",
-                "busy_timeout=5000",
-            ):
-                cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
+    async def close(self) -> None:
+        await self._engine.dispose()
 
-        @event.listens_for(made.sync_engine, "begin")
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        with _translated():
+            async with self._engine.connect() as connection:
+                begun = await connection.begin()
+                tx = Transaction(connection, self.schema)
+                # The change feed reads by sequence, so the order of sequences must be the order
+                # of commits: writers of one schema queue here, as they do on SQLite.
+                await tx.execute(_QUEUE, {"schema": self.schema})
+                try:
+                    yield tx
+                except BaseException:
+                    await _finish(begun.rollback())
+                    raise
+                if tx.discarded:
+                    await _finish(begun.rollback())
+                    return
+                await _finish(begun.commit())
+        for call in tx.after:
+            call()
 
-        return made
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+                async with connection.begin():
+                    yield Transaction(connection, self.schema)
 
-    return cls(engine(writes=True), engine(writes=False), lock=lock, schema=service)
+    async def _migrate(self, folder: Path) -> None:
+        async with self._engine.begin() as connection:
+            # One process migrates; the others wait, and find it done.
+            await connection.execute(_QUEUE, {"schema": self.schema})
+            await connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
+            await connection.run_sync(_upgrade, folder, self.schema)
 
 
-def _open_postgresql(cls: type[Database], url: sa.URL, service: str) -> Database:
-    engine = create_async_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=_POOL,
-        max_overflow=0,
-        pool_timeout=10,
-        pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
-        connect_args={"options": f"-csearch_path={service}"},
-    )
-    return cls(engine, engine, lock=None, schema=service)
+async def _finish(step: Coroutine[Any, Any, None]) -> None:
+    """Await a commit or a rollback to its end, even when the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 @contextlib.contextmanager
-def _translated() -> Any:
+def _translated() -> Iterator[None]:
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.InterfaceError) as error:
         state = getattr(error.orig, "sqlstate", None)
         _log.warning("database.error", error=str(error.orig), sqlstate=state)
-        # 40001, 40P01: a concurrent write came first; 23505: a unique key did.
-        if state in {"40001", "40P01", "23505"} or isinstance(error, sa.exc.IntegrityError):
+        # 40001, 40P01: a concurrent write came first.
+        if isinstance(error, sa.exc.IntegrityError) or state in {"40001", "40P01"}:
             raise Conflict(
                 "somebody else changed the same at the same time: read it, and try again",
                 reason="CONCURRENT_CHANGE",

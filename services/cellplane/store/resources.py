@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from cellplane.cell.problem import AlreadyExists, Conflict, NotFound
 from cellplane.store.database import Transaction
+from cellplane.store.types import Counter, Name, UtcTime
 
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _MANY = 500
 """Values in one ``IN`` at most."""
 
@@ -73,13 +73,13 @@ class ResourceTables:
         self.resources = sa.Table(
             "resources",
             metadata,
-            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("name", Name, primary_key=True),
             sa.Column("kind", sa.Text, nullable=False),
-            sa.Column("parent", sa.Text, nullable=False),
+            sa.Column("parent", Name, nullable=False),
             sa.Column("uid", sa.Text, nullable=False),
-            sa.Column("revision", _BIG, nullable=False),
-            sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
-            sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
+            sa.Column("revision", Counter, nullable=False),
+            sa.Column("create_time", UtcTime, nullable=False),
+            sa.Column("update_time", UtcTime, nullable=False),
             sa.Column("payload", sa.LargeBinary, nullable=False),
             sa.Index("resources_by_parent", "kind", "parent", "name"),
             sa.Index("resources_by_kind", "kind", "name"),
@@ -87,11 +87,11 @@ class ResourceTables:
         self.changes = sa.Table(
             "changes",
             metadata,
-            sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+            sa.Column("sequence", Counter, primary_key=True, autoincrement=True),
             sa.Column("type", sa.Text, nullable=False),
-            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("name", Name, nullable=False),
             sa.Column("kind", sa.Text, nullable=False),
-            sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+            sa.Column("time", UtcTime, nullable=False),
             sa.Column("actor", sa.Text, nullable=False),
             sa.Column("payload", sa.LargeBinary, nullable=False),
             sa.Index("changes_by_name", "name", "sequence"),
@@ -105,7 +105,7 @@ class ResourceTables:
             sa.Column("method", sa.Text, nullable=False),
             sa.Column("digest", sa.Text, nullable=False),
             sa.Column("response", sa.LargeBinary, nullable=False),
-            sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False, index=True),
+            sa.Column("expire_time", UtcTime, nullable=False, index=True),
         )
 
     def all(self) -> tuple[sa.Table, ...]:
