@@ -2,8 +2,9 @@
 
 Enums correspond by name: the wire's is the member's value behind the enum's own prefix. What the
 wire leaves unset becomes ``None``, the member ``UNSPECIFIED``, or the field's default, whichever
-the field's type allows. A field without a partner on the other side is refused when the codec is
-made, not when a value is lost.
+the field's type allows; an enum whose type allows none of them is required, and ``Invalid`` without
+it. A field without a partner on the other side is refused when the codec is made, not when a value
+is lost.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from cellplane.cell.problem import Invalid, Problem
 
 D = TypeVar("D")
 M = TypeVar("M", bound=Message)
@@ -227,10 +230,17 @@ def _scalar(
 ) -> tuple[_Read, _Write]:
     to_domain, to_wire = _element(inner, wire, optional=optional, default=default)
     presence = wire.has_presence
+    if optional and not presence and wire.enum_type is None:
+        raise TypeError(
+            f"{wire.full_name} cannot say None: make it optional there, or {inner} here"
+        )
+    # What is not set reads as the default, or as the zero that the wire gives.
+    absent = None if optional and default is _MISSING else default
+    by_default = presence and absent is not _MISSING
 
     def read(message: Any) -> Any:
-        if presence and not message.HasField(name):
-            return None if optional or default is _MISSING else default
+        if by_default and not message.HasField(name):
+            return absent
         value = getattr(message, name)
         return to_domain(value) if to_domain else value
 
@@ -254,13 +264,27 @@ def _element(
     to_domain: dict[int, Any] = {number: member for member, number in to_wire.items()}
     unset = inner.__members__.get("UNSPECIFIED")
     if unset is None:
-        unset = None if optional or default is _MISSING else default
+        unset = None if optional else default
 
     def read(number: int) -> Any:
         # A number that a newer peer knows reads as unspecified here.
-        return to_domain.get(number, unset)
+        member = to_domain.get(number, unset)
+        if member is _MISSING:
+            raise _required(wire, number, to_wire)
+        return member
 
     return read, to_wire.__getitem__
+
+
+def _required(wire: FieldDescriptor, number: int, known: Mapping[Enum, int]) -> Invalid:
+    values = ", ".join(str(member.value) for member in known)
+    problem = Problem(
+        reason="FIELD_REQUIRED" if number == 0 else "ENUM_VALUE_UNKNOWN",
+        message=f"{wire.name} is {'not set' if number == 0 else number}: give one of {values}",
+        field=wire.name,
+        value=str(number) if number else "",
+    )
+    return Invalid(problem.message, problems=[problem], reason=problem.reason)
 
 
 def _numbers(kind: type[Enum], descriptor: EnumDescriptor) -> dict[Enum, int]:

@@ -22,8 +22,6 @@ from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Findings, Invalid, Problem
 from cellplane.rpc.codec import Codec
 
-__all__ = ["Compile", "CompileAdapter"]
-
 
 class Compile(Protocol):
     """A pure compiler: total, and the same bytes for the same meaning."""
@@ -92,6 +90,13 @@ def _require_whole(request: compile_pb2.CompileRequest) -> None:
             where.at("workload").add(
                 "FIELD_REQUIRED", f'component "{component.component}" has no workload'
             )
+        if not component.kind:
+            where.at("kind").add("FIELD_REQUIRED", f'component "{component.component}" has no kind')
+        for at, endpoint in enumerate(component.endpoints):
+            if not endpoint.protocol:
+                where.at("endpoints").at(at).at("protocol").add(
+                    "FIELD_REQUIRED", f'endpoint "{endpoint.endpoint}" has no protocol'
+                )
         _require_targets(where.at("connections"), list(component.connections))
     _require_targets(
         cell.at("frame").at("outbound"), [o.connection for o in request.cell.frame.outbound]
@@ -109,4 +114,8 @@ def _require_targets(
                 "FIELD_REQUIRED",
                 f'connection "{connection.connection}" has no target: set cell, organization or '
                 "external",
+            )
+        if not connection.protocol:
+            findings.at(index).at("protocol").add(
+                "FIELD_REQUIRED", f'connection "{connection.connection}" has no protocol'
             )

@@ -16,6 +16,14 @@ def load() -> descriptor_pb2.FileDescriptorSet:
     return descriptor_pb2.FileDescriptorSet.FromString(data)
 
 
+def module_of(service: str) -> str | None:
+    """The generated module that declares a service; ``None`` if no contract has it."""
+    for file in load().file:
+        if any(f"{file.package}.{declared.name}" == service for declared in file.service):
+            return file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
+    return None
+
+
 def repeatable(files: descriptor_pb2.FileDescriptorSet) -> Iterator[tuple[str, str]]:
     """Services and methods that may be called twice without harm.
 

@@ -7,12 +7,14 @@ is handed to both. Servicers are added before ``start``; a method without an acc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from opentelemetry.trace import TracerProvider
 
 from cellplane.cell.problem import FailedPrecondition, Invalid
+from cellplane.rpc import contracts
 from cellplane.rpc.access import OPEN, Roles, RoleTable, read_rules
 from cellplane.rpc.gate import Gate
 from cellplane.rpc.reflection import Reflection
@@ -300,10 +303,15 @@ def read_ports(path: Path) -> Ports | None:
 
 
 def _contract(service: str) -> ServiceDescriptor:
-    try:
-        return descriptor_pool.Default().FindServiceByName(service)
-    except KeyError:
-        raise Invalid(f"service {service} has no contract: import its generated module") from None
+    pool = descriptor_pool.Default()
+    with contextlib.suppress(KeyError):
+        return pool.FindServiceByName(service)
+    # The stubs of a service whose messages are all of other packages import those alone.
+    module = contracts.module_of(service)
+    if module is None:
+        raise Invalid(f"service {service} has no contract")
+    import_module(module)
+    return pool.FindServiceByName(service)
 
 
 def _bind(server: grpc.aio.Server, listen: str, tls: ServerTLS | None) -> int:

@@ -61,7 +61,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cellplane.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(prog="cellplane sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     tools = commands.add_parser("build", help="compile what is missing, and read the schemas")
     tools.add_argument("tools", nargs="*", type=Tool, help=", ".join(Tool))

@@ -434,7 +434,9 @@ class UpdateComponentRequest(_message.Message):
     """
     @_builtins.property
     def component(self) -> Global___Component:
-        """The component, with the new values. With an `etag`, only if that still holds."""
+        """The component, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

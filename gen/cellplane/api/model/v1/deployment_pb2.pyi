@@ -298,7 +298,9 @@ class UpdateDeploymentRequest(_message.Message):
     """
     @_builtins.property
     def deployment(self) -> Global___Deployment:
-        """The deployment, with the new values. With an `etag`, only if that still holds."""
+        """The deployment, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

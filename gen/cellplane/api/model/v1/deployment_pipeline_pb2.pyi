@@ -277,7 +277,9 @@ class UpdateDeploymentPipelineRequest(_message.Message):
     """
     @_builtins.property
     def deployment_pipeline(self) -> Global___DeploymentPipeline:
-        """The deployment pipeline, with the new values. With an `etag`, only if that still holds."""
+        """The deployment pipeline, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

@@ -281,7 +281,9 @@ class UpdateEnvironmentRequest(_message.Message):
     """
     @_builtins.property
     def environment(self) -> Global___Environment:
-        """The environment, with the new values. With an `etag`, only if that still holds."""
+        """The environment, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

@@ -253,7 +253,9 @@ class UpdateOrganizationRequest(_message.Message):
     """
     @_builtins.property
     def organization(self) -> Global___Organization:
-        """The organization, with the new values. With an `etag`, only if that still holds."""
+        """The organization, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

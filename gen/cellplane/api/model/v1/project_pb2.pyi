@@ -252,7 +252,9 @@ class UpdateProjectRequest(_message.Message):
     """
     @_builtins.property
     def project(self) -> Global___Project:
-        """The project, with the new values. With an `etag`, only if that still holds."""
+        """The project, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

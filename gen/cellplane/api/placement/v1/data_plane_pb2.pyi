@@ -398,7 +398,9 @@ class UpdateDataPlaneRequest(_message.Message):
     """
     @_builtins.property
     def data_plane(self) -> Global___DataPlane:
-        """The data plane, with the new values. With an `etag`, only if that still holds."""
+        """The data plane, with the new values. With an `etag`, only if that still holds.
+        What the change leads to is validated, not this part of it.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
