@@ -76,9 +76,11 @@ def main() -> int:
     """Print the table."""
     edits = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     state = os.environ.get("CELLPLANE_STATE") or str(Path.cwd() / ".cellplane")
-    plane = Plane(layout=Layout(root=Path(state)), grpcurl=Path("grpcurl"))
-    namespace = plane.ok("get", "cell", "boutique/development", "-o", "json").json["namespace"]
-    clusters = {name: plane.cluster(name) for name in ("west", "east")}
+    plane = Plane(layout=Layout.existing(Path(state)), grpcurl=Path("grpcurl"))
+    cell = plane.ok("get", "cell", "boutique/development", "-o", "json").json
+    namespace = cell["namespace"]
+    on = [p["dataPlane"] for p in cell["dataPlanes"]]
+    clusters = {name: plane.cluster(name) for name in on}
     watchers = {name: Watcher(cluster, namespace) for name, cluster in clusters.items()}
     editor = Editor(plane)
     times: dict[str, list[float]] = {name: [] for name in clusters}
@@ -94,7 +96,7 @@ def main() -> int:
             for name, took in seen.items():
                 times[name].append(took)
         time.sleep(0.3)
-    bare = baseline(clusters["west"], namespace, edits)
+    bare = baseline(next(iter(clusters.values())), namespace, edits)
     first = [min(pair) for pair in zip(*times.values(), strict=True)]
     rows = {"call answered": calls, **{f"changed in {n}": t for n, t in times.items()}}
     rows["changed in the first"] = first

@@ -7,6 +7,7 @@ that what the documentation says works; ``--base-port`` moves them all.
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,13 @@ class Layout:
 
     root: Path
     base_port: int = DEFAULT_BASE_PORT
+
+    @classmethod
+    def existing(cls, root: Path) -> Layout:
+        """Read the ports of a control plane from the profile that it wrote."""
+        profile = tomllib.loads((root / "client.toml").read_text(encoding="utf-8"))
+        port = int(str(profile["services"]["model"]).rpartition(":")[2])
+        return cls(root=root, base_port=port - 1)
 
     def address(self, service: str) -> str:
         """Where a service listens."""
