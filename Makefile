@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## Check style, types, layers and contracts.
 	$(BIN)/lint-imports
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf lint
-	$(BIN)/buf breaking --against proto/baseline.binpb
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
 
 format: $(VENV)/.dev ## Format the code and the contracts.
 	$(BIN)/ruff format .
@@ -50,7 +50,7 @@ lock: $(VENV)/.dev ## Lock the dependencies anew.
 		--all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock --quiet --custom-compile-command "make lock"
 
 baseline: $(VENV)/.dev ## Take the contracts as they are for what must not break. At a release only.
-	$(BIN)/buf build -o proto/baseline.binpb
+	$(BIN)/buf build proto -o proto/baseline.binpb
 
 clean: down ## Remove the virtual environment and what tools left.
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

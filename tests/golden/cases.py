@@ -1,7 +1,7 @@
 """Golden cases: a folder with ``in.yaml`` and what a compiler makes of it, found by globbing.
 
-``in.yaml`` says what differs from a small Cell on a plane that can do everything. It is read into the
-domain's types by field name, so a word that no type knows fails.
+``in.yaml`` says what differs from a small Cell on a plane that can do everything. It is read into
+the domain's types by field name, so a word that no type knows fails.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from cellplane.cell.problem import Findings, Invalid
 
 _STEP = re.compile(r"`([^`]*)`|([^.`]+)")
+_PATH = re.compile(r"(`[^`]*`|[^.`]+)(\.(`[^`]*`|[^.`]+))*")
 _KEPT = frozenset({"name", "uid", "create_time", "update_time", "etag"})
 """The server's own fields of every resource: a mask may name them, and nothing comes of it."""
 
@@ -38,6 +39,13 @@ def clear_output(message: Message) -> None:
             for part in value if field.is_repeated else (value,):
                 if _has_output(field.message_type):
                     clear_output(part)
+
+
+def clear_input(message: Message) -> None:
+    """Forget what is only asked with, and neither stored nor answered (AIP-203)."""
+    for field, _ in message.ListFields():
+        if has_behavior(field, behavior.INPUT_ONLY):
+            message.ClearField(field.name)
 
 
 @functools.cache
@@ -66,7 +74,10 @@ def merge(old: Message, new: Message, paths: Sequence[str]) -> Message:
         paths = [field.name for field in new.DESCRIPTOR.fields]
     findings = Findings()
     for index, path in enumerate(paths):
-        problem = _merge_path(result, new, list(_steps(path)))
+        steps = list(_steps(path)) if _PATH.fullmatch(path) else []
+        if steps and steps[0] in _KEPT:
+            continue
+        problem = _merge_path(result, new, steps) if steps else "it is not a path"
         if problem:
             findings.at("update_mask").at("paths").at(index).add(
                 "FIELD_PATH_INVALID", f'update_mask path "{path}": {problem}', value=path
@@ -83,12 +94,12 @@ def _steps(path: str) -> Iterator[str]:
 
 def _merge_path(target: Message, source: Message, steps: list[str]) -> str:
     """Copy one path; answers what is wrong with it, or nothing."""
-    name, rest = steps[0] if steps else "", steps[1:]
+    name, rest = steps[0], steps[1:]
     field: Any = target.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         known = ", ".join(f.name for f in target.DESCRIPTOR.fields)
         return f'there is no field "{name}": the fields are {known}'
-    if is_output(field) or name in _KEPT:
+    if is_output(field):
         return ""
     if not rest:
         _copy(target, source, field)
@@ -102,6 +113,9 @@ def _merge_path(target: Message, source: Message, steps: list[str]) -> str:
         return f'"{name}" is a list: name the whole of it'
     if field.message_type is None:
         return f'"{name}" has no fields of its own'
+    if not source.HasField(name) and not target.HasField(name):
+        # Nothing to copy, and nothing to clear: only whether there is such a field.
+        return _merge_path(field.message_type._concrete_class(), getattr(source, name), rest)
     return _merge_path(getattr(target, name), getattr(source, name), rest)
 
 

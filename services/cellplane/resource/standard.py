@@ -1,8 +1,9 @@
 """Create, get, list, update and delete, for one collection.
 
 Every write is one transaction: read, merge, default and validate (the service's hook), store, and
-what follows from it (another hook). ``validate_only`` takes the same path and rolls back at its
-end, so that it cannot answer anything else than the real call (AIP-163).
+what follows from it (another hook). The rules of the contract are checked on the resource as it
+would be stored, for a request may give a part of it. ``validate_only`` takes the same path and
+rolls back at its end, so that it cannot answer anything else than the real call (AIP-163).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,10 +27,11 @@ from cellplane.cell.problem import (
     Precondition,
     Problem,
 )
-from cellplane.resource.fields import clear_output, immutable_changes, merge
+from cellplane.resource.fields import clear_input, clear_output, immutable_changes, merge
 from cellplane.resource.names import Collection
 from cellplane.rpc.identity import current_principal
 from cellplane.rpc.pagination import Listing, PageTokens
+from cellplane.rpc.validation import Requests
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database, Transaction
 from cellplane.store.resources import Remembered, Resources, Stored, parent_of
@@ -57,10 +59,6 @@ class Hooks:
     """``(tx, old)``: what follows from it."""
     on_read: Callable[[Transaction, Sequence[Any]], Awaitable[None]] = _nothing
     """``(tx, messages)``: fill in what is not stored."""
-
-
-class _RollBack(Exception):
-    """Ends a transaction that was only to be tried."""
 
 
 def etag_of(revision: int) -> str:
@@ -96,6 +94,7 @@ class StandardMethods:
         self._tokens = tokens
         self._clock = clock
         self._hooks = hooks or Hooks()
+        self._rules = Requests()
 
     async def create(self, request: Any) -> Any:
         """AIP-133."""
@@ -210,10 +209,26 @@ class StandardMethods:
             raise self._missing(name)
         return self.to_message(stored)
 
-    async def put(self, tx: Transaction, name: str, new: Any, stored: Stored | None) -> Any:
-        """Write one in a transaction of the caller's, by the same rules."""
+    async def put(
+        self,
+        tx: Transaction,
+        name: str,
+        new: Any,
+        stored: Stored | None,
+        *,
+        field: str | None = None,
+    ) -> Any:
+        """Write one in a transaction of the caller's, by the same rules.
+
+        Args:
+            tx: The transaction.
+            name: Its name; the one in *new* does not count.
+            new: The whole resource.
+            stored: As it is now; ``None`` where it must not exist.
+            field: Where the request has the resource: findings are below it.
+        """
         expected = 0 if stored is None else stored.revision
-        return await self._write(tx, name, new, stored, expected=expected)
+        return await self._write(tx, name, new, stored, expected=expected, field=field)
 
     def to_message(self, stored: Stored) -> Any:
         """A resource as it is answered."""
@@ -224,16 +239,20 @@ class StandardMethods:
         return message
 
     async def _write(
-        self, tx: Transaction, name: str, new: Any, stored: Stored | None, *, expected: int
+        self,
+        tx: Transaction,
+        name: str,
+        new: Any,
+        stored: Stored | None,
+        *,
+        expected: int,
+        field: str | None = None,
     ) -> Any:
         old = None if stored is None else self.to_message(stored)
         new.name = name
-        if old is not None:
-            findings = Findings()
-            immutable_changes(old, new, findings)
-            if findings.problems:
-                raise Invalid("a field cannot be changed", problems=findings.problems)
+        self._check(new, old, self.collection.field if field is None else field)
         await self._hooks.before_write(tx, new, old)
+        clear_input(new)
         now = self._clock.now()
         if old is not None:
             new.uid = old.uid
@@ -241,6 +260,7 @@ class StandardMethods:
             new.update_time.CopyFrom(old.update_time)
             new.etag = old.etag
             if stored is not None and new == old:
+                await self._hooks.on_read(tx, [old])
                 return old
         else:
             new.uid = str(uuid.uuid4())
@@ -264,6 +284,27 @@ class StandardMethods:
         await self._hooks.after_write(tx, new, old, written)
         await self._hooks.on_read(tx, [new])
         return new
+
+    def _check(self, new: Any, old: Any, field: str) -> None:
+        """Check the rules of the contract; findings are at paths below *field*."""
+        findings = Findings(path=field)
+        if old is not None:
+            immutable_changes(old, new, findings)
+        problems = list(findings.problems)
+        try:
+            self._rules.check(new)
+        except Invalid as invalid:
+            problems += [
+                replace(p, field=f"{field}.{p.field}" if field and p.field else field or p.field)
+                for p in invalid.problems
+            ]
+        if problems:
+            first, more = problems[0], f" (and {len(problems) - 1} more)" if problems[1:] else ""
+            raise Invalid(
+                f"{self.collection.kind} is invalid: {first.field}: {first.message}{more}",
+                problems=problems,
+                reason="RESOURCE_INVALID",
+            )
 
     async def _require_parent(self, tx: Transaction, parent: str) -> None:
         here = parent and self.collection.parent_is_here
@@ -303,22 +344,18 @@ async def run(
     key = f"{current_principal().spiffe} {request_id}"
     method = request.DESCRIPTOR.full_name
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    answer: Message | None = None
-    try:
-        async with database.transaction() as tx:
-            if request_id:
-                known = await resources.remembered(tx, key, clock.now())
-                if known is not None:
-                    return _replay(known, method, digest, request_id, answer_type)
-            answer = await work(tx)
-            if request.validate_only:
-                raise _RollBack  # noqa: TRY301 - the block is what rolls back
-            if request_id:
-                now = clock.now()
-                kept = Remembered(method=method, digest=digest, response=answer.SerializeToString())
-                await resources.remember(tx, key, kept, now=now, until=now + _REMEMBER)
-    except _RollBack:
-        pass
+    async with database.transaction() as tx:
+        if request_id:
+            known = await resources.remembered(tx, key, clock.now())
+            if known is not None:
+                return _replay(known, method, digest, request_id, answer_type)
+        answer: Message = await work(tx)
+        if request.validate_only:
+            tx.discard()
+        elif request_id:
+            now = clock.now()
+            kept = Remembered(method=method, digest=digest, response=answer.SerializeToString())
+            await resources.remember(tx, key, kept, now=now, until=now + _REMEMBER)
     return answer
 
 

@@ -1,10 +1,10 @@
 """One service's own database: SQLite in a file, or a schema of PostgreSQL.
 
-Writes are transactions that hold, or leave nothing. On SQLite one connection writes, so that
-writers queue in this process instead of failing on a lock, and others read beside it; a second
-process on the same file is refused. Migrations run when the database is opened; a database from a
-newer version is refused. Driver errors never leave this module: they become ``Unavailable`` or
-``Conflict``.
+Writes are transactions that hold, or leave nothing, and there is one at a time: writers queue in
+this process instead of failing on a lock and, on PostgreSQL, across processes; reads go on beside
+them. A second process on the same SQLite file is refused. Migrations run when the database is
+opened; a database from a newer version is refused. Driver errors never leave this module: they
+become ``Unavailable`` or ``Conflict``.
 
 SQLite is called in the event loop: a statement takes some ten microseconds, a hop to a thread and
 back many times that. Only the commit, which waits for the disk, goes to a thread.
@@ -12,6 +12,7 @@ back many times that. Only the commit, which waits for the disk, goes to a threa
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import fcntl
@@ -23,18 +24,18 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 import structlog
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateSchema
 
 from cellplane.cell.problem import Conflict, FailedPrecondition, Unavailable
 from cellplane.store import notices
+from cellplane.store.migrate import upgrade
 
 _log = structlog.get_logger()
-_CONNECTIONS = 8
+_READERS = 8
 _QUEUE = sa.text("SELECT pg_advisory_xact_lock(hashtext(:schema))")
 _POSTGRESQL_OPTIONS = (
     "-csearch_path={schema}",
@@ -85,7 +86,7 @@ class Transaction:
             await self.execute(notify, {"channel": notices.channel(self._schema)})
 
 
-class Database:
+class Database(abc.ABC):
     """An open database."""
 
     dialect: str
@@ -118,57 +119,24 @@ class Database:
             raise
         return database
 
-    def __init__(self, url: sa.URL, schema: str) -> None:
-        raise TypeError(f"open {url} as {schema} with Database.open")
-
+    @abc.abstractmethod
     async def close(self) -> None:
         """Close every connection and give the file free."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Write: all of it holds when the block ends, or none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def snapshot(self) -> AbstractAsyncContextManager[Transaction]:
         """Read: one picture for the whole block."""
-        raise NotImplementedError
 
-    async def _migrate(self, folder: Path) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def listen(self, call: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Call *call* when another process announces a commit, while the block runs."""
 
-
-def _upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(folder))
-    config.set_main_option("path_separator", "os")
-    scripts = ScriptDirectory.from_config(config)
-    context = MigrationContext.configure(connection)
-    current = context.get_current_heads()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if newer := [head for head in current if head not in known]:
-        raise FailedPrecondition(
-            f"the database is of a newer version ({', '.join(newer)}): run that version, or "
-            "restore a backup",
-            reason="DATABASE_TOO_NEW",
-        )
-    heads = scripts.get_heads()
-    if set(current) == set(heads):
-        return
-    steps = list(scripts.iterate_revisions("heads", "base"))
-    with Operations.context(context):
-        for script in reversed(steps):
-            if not _applied(scripts, script.revision, current):
-                script.module.upgrade()
-    context.stamp(scripts, "heads")
-    _log.info("database.migrated", schema=schema, heads=heads)
-
-
-def _applied(scripts: ScriptDirectory, revision: str, current: tuple[str, ...]) -> bool:
-    return any(
-        revision == script.revision
-        for head in current
-        for script in scripts.iterate_revisions(head, "base")
-    )
+    @abc.abstractmethod
+    async def _migrate(self, folder: Path) -> None: ...
 
 
 class _Sqlite(Database):
@@ -205,22 +173,27 @@ class _Sqlite(Database):
                 if tx.discarded:
                     begun.rollback()
                     return
-                await _finish(asyncio.to_thread(begun.commit))
-        for call in tx.after:
-            call()
+                interrupted = await _finish(asyncio.to_thread(begun.commit))
+        _announce(tx, interrupted)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
         with _translated(), self._reader.connect() as connection, connection.begin():
             yield Transaction(connection, self.schema)
 
+    @contextlib.asynccontextmanager
+    async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
+        # Nobody else can write to the file, so there is nothing to hear.
+        del call
+        yield
+
     async def _migrate(self, folder: Path) -> None:
         with self._writer.begin() as connection:
-            _upgrade(connection, folder, self.schema)
+            upgrade(connection, folder, self.schema)
 
 
 def _lock_file(file: Path) -> int:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,6 +203,8 @@ def _lock_file(file: Path) -> int:
             f"{file} is open in another process: SQLite serves one; use PostgreSQL for more",
             reason="DATABASE_IN_USE",
         ) from None
+    # The state of a service is for its user alone; the driver would ask the umask.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     return lock
 
 
@@ -238,7 +213,7 @@ def _sqlite_engine(url: sa.URL, *, writes: bool) -> sa.Engine:
     engine = sa.create_engine(
         url,
         poolclass=sa.QueuePool,
-        pool_size=1 if writes else 8,
+        pool_size=1 if writes else _READERS,
         max_overflow=0 if writes else -1,
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
@@ -251,6 +226,7 @@ def _sqlite_engine(url: sa.URL, *, writes: bool) -> sa.Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             "busy_timeout=5000",
+            f"query_only={'OFF' if writes else 'ON'}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -269,75 +245,114 @@ class _Postgresql(Database):
 
     def __init__(self, url: sa.URL, schema: str) -> None:
         self.schema = schema
-        self._engine = create_async_engine(
-            url.set(drivername="postgresql+psycopg"),
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=True,
-            isolation_level="READ COMMITTED",
-            connect_args={"options": " ".join(_POSTGRESQL_OPTIONS).format(schema=schema)},
-        )
+        self._url = url
+        # Writers queue here, and hold no connection meanwhile that readers need.
+        self._writing = asyncio.Lock()
+        self._writer = _postgresql_engine(url, schema, size=1)
+        self._reader = _postgresql_engine(url, schema, size=_READERS)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._writer.dispose()
+        await self._reader.dispose()
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        with _translated():
-            async with self._engine.connect() as connection:
-                begun = await connection.begin()
-                tx = Transaction(connection, self.schema)
-                # The change feed reads by sequence, so the order of sequences must be the order
-                # of commits: writers of one schema queue here, as they do on SQLite.
-                await tx.execute(_QUEUE, {"schema": self.schema})
-                try:
-                    yield tx
-                except BaseException:
-                    await _finish(begun.rollback())
-                    raise
-                if tx.discarded:
-                    await _finish(begun.rollback())
-                    return
-                await _finish(begun.commit())
-        for call in tx.after:
-            call()
+        async with self._writing:
+            with _translated():
+                async with self._writer.connect() as connection:
+                    begun = await connection.begin()
+                    tx = Transaction(connection, self.schema)
+                    # The change feed reads by sequence, so the order of sequences must be the
+                    # order of commits: writers of other processes queue here.
+                    await tx.execute(_QUEUE, {"schema": self.schema})
+                    try:
+                        yield tx
+                    except BaseException:
+                        await _finish(begun.rollback())
+                        raise
+                    if tx.discarded:
+                        await _finish(begun.rollback())
+                        return
+                    interrupted = await _finish(begun.commit())
+        _announce(tx, interrupted)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
         with _translated():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with self._reader.connect() as connection:
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
                 async with connection.begin():
                     yield Transaction(connection, self.schema)
 
+    @contextlib.asynccontextmanager
+    async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
+        task = asyncio.create_task(notices.listen(self._url, self.schema, call), name="notices")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
     async def _migrate(self, folder: Path) -> None:
-        async with self._engine.begin() as connection:
+        async with self._writer.begin() as connection:
             # One process migrates; the others wait, and find it done.
             await connection.execute(_QUEUE, {"schema": self.schema})
-            await connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
-            await connection.run_sync(_upgrade, folder, self.schema)
+            # Whoever made the schema beforehand need not let us make schemas.
+            there = sa.text("SELECT to_regnamespace(quote_ident(:schema)) IS NOT NULL")
+            found = await connection.execute(there, {"schema": self.schema})
+            if not found.scalar_one():
+                await connection.execute(CreateSchema(self.schema))
+            await connection.run_sync(upgrade, folder, self.schema)
 
 
-async def _finish(step: Coroutine[Any, Any, None]) -> None:
-    """Await a commit or a rollback to its end, even when the caller is cancelled meanwhile."""
-    task = asyncio.ensure_future(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+def _postgresql_engine(url: sa.URL, schema: str, *, size: int) -> AsyncEngine:
+    return create_async_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        connect_args={"options": " ".join(_POSTGRESQL_OPTIONS).format(schema=schema)},
+    )
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+    """Await *work* to its end, and answer whether the caller was cancelled meanwhile.
+
+    Neither a commit nor a rollback under way can be left: whether it holds must be known, and the
+    connection must be free before another uses it.
+    """
+    task = asyncio.ensure_future(work)
+    interrupted: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            interrupted = error
+    task.result()
+    return interrupted
+
+
+def _announce(tx: Transaction, interrupted: asyncio.CancelledError | None) -> None:
+    """Tell of what holds; also when whoever wrote it is no longer there to hear."""
+    for call in tx.after:
+        call()
+    if interrupted is not None:
+        raise interrupted
 
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+    except (IntegrityError, OperationalError, InterfaceError) as error:
         state = getattr(error.orig, "sqlstate", None)
         _log.warning("database.error", error=str(error.orig), sqlstate=state)
         # 40001, 40P01: a concurrent write came first.
-        if isinstance(error, sa.exc.IntegrityError) or state in {"40001", "40P01"}:
+        if isinstance(error, IntegrityError) or state in {"40001", "40P01"}:
             raise Conflict(
                 "somebody else changed the same at the same time: read it, and try again",
                 reason="CONCURRENT_CHANGE",
@@ -345,5 +360,5 @@ def _translated() -> Iterator[None]:
         raise Unavailable(
             "the database does not answer now", reason="DATABASE_UNAVAILABLE"
         ) from error
-    except sa.exc.TimeoutError as error:
+    except PoolTimeout as error:
         raise Unavailable("the database is busy", reason="DATABASE_BUSY") from error

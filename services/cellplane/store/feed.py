@@ -1,7 +1,8 @@
 """What happens to resources, to whoever watches: what is there, a marker, then each change.
 
-One reader of the database serves all watchers: it is woken by commits of this process, and never
-looks in vain. A watcher that does not keep up is ended, and can resume; memory is bounded.
+One reader of the database serves all watchers: it is woken by commits of this process and, on
+PostgreSQL, of others, and never looks in vain. A watcher that does not keep up is ended, and can
+resume; memory is bounded.
 """
 
 from __future__ import annotations
@@ -10,12 +11,21 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 
+import structlog
+
 from cellplane.cell.names import is_parent_of
-from cellplane.cell.problem import Invalid, OutOfRange, Problem, ResourceExhausted
+from cellplane.cell.problem import (
+    CellplaneError,
+    Invalid,
+    OutOfRange,
+    Problem,
+    ResourceExhausted,
+)
+from cellplane.runtime.clock import Clock, SystemClock
 from cellplane.store.database import Database
 from cellplane.store.resources import ChangeType, Recorded, Resources
 
@@ -23,8 +33,15 @@ BUFFER = 1000
 """Steps that a watcher may lag behind."""
 BOOKMARK_SECONDS = 15.0
 KEEP = 100_000
-"""Changes that can be resumed from."""
+"""Changes that can be resumed from, at most."""
+KEEP_TIME = timedelta(days=7)
+"""How long changes can be resumed from, at most."""
+_AT_ONCE = 500
 _PRUNE_EVERY = 1000
+_PRUNE_SECONDS = 3600.0
+_RETRY_SECONDS = 1.0
+
+_log = structlog.get_logger()
 
 
 class StepType(Enum):
@@ -46,6 +63,8 @@ class Step:
     name: str = ""
     kind: str = ""
     payload: bytes = b""
+    revision: int = 0
+    """Of the resource, from which its etag is made."""
     time: datetime | None = None
     token: str = ""
 
@@ -54,7 +73,7 @@ class Step:
 class _Watcher:
     parent: str
     kinds: frozenset[str]
-    queue: asyncio.Queue[Recorded] = field(default_factory=lambda: asyncio.Queue(BUFFER))
+    queue: asyncio.Queue[Recorded]
     lost: bool = False
 
     def wants(self, change: Recorded) -> bool:
@@ -66,20 +85,36 @@ class _Watcher:
 class Feed:
     """Use it as an async context manager; it reads while it is entered."""
 
-    def __init__(self, database: Database, resources: Resources) -> None:
+    def __init__(
+        self,
+        database: Database,
+        resources: Resources,
+        *,
+        clock: Clock | None = None,
+        buffer: int = BUFFER,
+        keep: int = KEEP,
+        bookmark_seconds: float = BOOKMARK_SECONDS,
+    ) -> None:
         self._database = database
         self._resources = resources
+        self._clock = clock or SystemClock()
+        self._buffer = buffer
+        self._keep = keep
+        self._bookmark_seconds = bookmark_seconds
         self._watchers: set[_Watcher] = set()
         self._news = asyncio.Event()
         self._sequence = 0
         self._pruned = 0
+        self._stack = contextlib.AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
-        resources.on_commit.append(self._news.set)
 
     async def __aenter__(self) -> Feed:
         async with self._database.snapshot() as tx:
             first, self._sequence = await self._resources.span(tx)
         self._pruned = max(first - 1, 0)
+        self._resources.on_commit.append(self._news.set)
+        self._news.set()
+        await self._stack.enter_async_context(self._database.listen(self._news.set))
         self._task = asyncio.create_task(self._read(), name="feed")
         return self
 
@@ -88,6 +123,7 @@ class Feed:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        await self._stack.aclose()
 
     async def watch(
         self, *, parent: str = "", kinds: Sequence[str] = (), token: str = ""
@@ -98,7 +134,7 @@ class Feed:
             OutOfRange: *token* is too old: start anew without one.
             ResourceExhausted: the caller did not keep up: resume.
         """
-        watcher = _Watcher(parent=parent, kinds=frozenset(kinds))
+        watcher = _Watcher(parent, frozenset(kinds), asyncio.Queue(self._buffer))
         # Registered before the picture is taken, so that nothing falls between the two.
         self._watchers.add(watcher)
         try:
@@ -125,6 +161,7 @@ class Feed:
                 name=stored.name,
                 kind=stored.kind,
                 payload=stored.payload,
+                revision=stored.revision,
                 time=stored.update_time,
             )
         yield Step(type=StepType.SYNCED, token=encode(sequence))
@@ -147,14 +184,18 @@ class Feed:
     async def _follow(self, watcher: _Watcher, position: int) -> AsyncIterator[Step]:
         while True:
             try:
-                async with asyncio.timeout(BOOKMARK_SECONDS):
+                async with asyncio.timeout(self._bookmark_seconds):
                     change = await watcher.queue.get()
             except TimeoutError:
+                if self._task is not None and self._task.done():
+                    self._task.result()
+                # All that was read was handed out: what others saw since does not age the token.
+                position = max(position, self._sequence)
                 yield Step(type=StepType.BOOKMARK, token=encode(position))
                 continue
             if watcher.lost and watcher.queue.empty():
                 raise ResourceExhausted(
-                    f"the reader is more than {BUFFER} changes behind: resume with the last token",
+                    f"the reader is more than {self._buffer} changes behind: resume with the last token",
                     reason="WATCHER_TOO_SLOW",
                 )
             if change.sequence > position:
@@ -162,18 +203,34 @@ class Feed:
                 yield _step(change)
 
     async def _read(self) -> None:
+        looked = -_PRUNE_SECONDS
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PRUNE_SECONDS):
+                    await self._news.wait()
             self._news.clear()
-            while True:
-                async with self._database.snapshot() as tx:
-                    changes = await self._resources.changes_after(tx, self._sequence)
-                for change in changes:
-                    self._sequence = change.sequence
-                    self._hand_out(change)
-                if not changes:
-                    break
-            await self._prune()
+            by_time = self._clock.monotonic() - looked >= _PRUNE_SECONDS
+            try:
+                await self._catch_up()
+                await self._prune(by_time=by_time)
+            except CellplaneError as error:
+                _log.warning("feed.behind", reason=error.reason, error=error.message)
+                await self._clock.sleep(_RETRY_SECONDS)
+                self._news.set()
+            else:
+                looked = self._clock.monotonic() if by_time else looked
+
+    async def _catch_up(self) -> None:
+        while True:
+            async with self._database.snapshot() as tx:
+                changes = await self._resources.changes_after(tx, self._sequence, limit=_AT_ONCE)
+            for change in changes:
+                self._sequence = change.sequence
+                self._hand_out(change)
+            if len(changes) < _AT_ONCE:
+                return
+            # What was handed out is to be read before the buffers are filled further.
+            await asyncio.sleep(0)
 
     def _hand_out(self, change: Recorded) -> None:
         for watcher in self._watchers:
@@ -183,9 +240,14 @@ class Feed:
                 except asyncio.QueueFull:
                     watcher.lost = True
 
-    async def _prune(self) -> None:
-        until = self._sequence - KEEP
-        if until - self._pruned >= _PRUNE_EVERY:
+    async def _prune(self, *, by_time: bool) -> None:
+        until, worth = self._sequence - self._keep, min(_PRUNE_EVERY, self._keep)
+        if by_time:
+            async with self._database.snapshot() as tx:
+                old = await self._resources.last_before(tx, self._clock.now() - KEEP_TIME)
+            # The newest one stays, so that it is known what was pruned.
+            until, worth = max(until, min(old, self._sequence - 1)), 1
+        if until - self._pruned >= worth:
             async with self._database.transaction() as tx:
                 await self._resources.prune(tx, until)
             self._pruned = until
@@ -221,6 +283,7 @@ def _step(change: Recorded) -> Step:
         name=change.name,
         kind=change.kind,
         payload=change.payload,
+        revision=change.sequence,
         time=change.time,
         token=encode(change.sequence),
     )

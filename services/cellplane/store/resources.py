@@ -7,7 +7,7 @@ twice, not even by a later resource of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -95,6 +95,7 @@ class ResourceTables:
             sa.Column("actor", sa.Text, nullable=False),
             sa.Column("payload", sa.LargeBinary, nullable=False),
             sa.Index("changes_by_name", "name", "sequence"),
+            sa.Index("changes_by_time", "time", "sequence"),
             # A sequence is never given twice, not even that of a pruned row.
             sqlite_autoincrement=True,
         )
@@ -122,10 +123,11 @@ class Resources:
     """Reads and writes resources inside of transactions."""
 
     def __init__(self, tables: ResourceTables) -> None:
+        self.tables = tables
         self._t = tables.resources
         self._changes = tables.changes
         self._requests = tables.requests
-        self.on_commit: list[Any] = []
+        self.on_commit: list[Callable[[], None]] = []
         """Called without arguments once a write holds; a feed registers here."""
 
     async def get(self, tx: Transaction, name: str) -> Stored | None:
@@ -161,7 +163,7 @@ class Resources:
         t = self._t
         query = sa.select(t)
         if parent:
-            query = query.where(sa.or_(t.c.name == parent, *_below(t, parent)))
+            query = query.where(sa.or_(t.c.name == parent, sa.and_(*_below(t, parent))))
         if kinds:
             query = query.where(t.c.kind.in_(kinds))
         return [_stored(row) for row in (await tx.execute(query.order_by(t.c.name))).all()]
@@ -270,6 +272,14 @@ class Resources:
         row: Any = (await tx.execute(sa.select(sa.func.min(c), sa.func.max(c)))).one()
         return row[0] or 0, row[1] or 0
 
+    async def last_before(self, tx: Transaction, time: datetime) -> int:
+        """The last sequence of before *time*; 0 if there is none."""
+        c = self._changes.c
+        query = (
+            sa.select(c.sequence).where(c.time < time).order_by(c.time.desc(), c.sequence.desc())
+        )
+        return (await tx.execute(query.limit(1))).scalar_one_or_none() or 0
+
     async def prune(self, tx: Transaction, before: int) -> None:
         """Forget changes up to a sequence; who resumes from there starts anew."""
         await tx.execute(sa.delete(self._changes).where(self._changes.c.sequence <= before))
@@ -313,6 +323,7 @@ class Resources:
         for call in self.on_commit:
             if call not in tx.after:
                 tx.after_commit(call)
+        await tx.announce()
         key = result.inserted_primary_key
         if key is None:
             raise RuntimeError("the database answered no sequence")

@@ -1,7 +1,7 @@
 """Column types whose meaning does not depend on the database.
 
-Names sort by their bytes, so that pages and ranges hold under every locale; times are aware and UTC,
-also where the database itself knows no zones.
+Names sort by their bytes, so that pages and ranges hold under every locale; times are aware and
+UTC, also where the database itself knows no zones.
 """
 
 from __future__ import annotations

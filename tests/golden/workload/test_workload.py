@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.golden import cases
 
 from cellplane.model.workload.compile import compile as compile_workload
+from tests.golden import cases
 
 CASES = cases.folders(Path(__file__).parent)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.compilers.strategies import TEXT, cells, peers, planes
 
 from cellplane.cell import labels
 from cellplane.cell.cell import ResolvedCell
@@ -16,6 +15,7 @@ from cellplane.cell.manifest import in_order
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.model.workload.compile import compile as compile_workload
 from cellplane.model.workload.env import literal
+from tests.property.compilers.strategies import TEXT, cells, peers, planes
 
 
 def expand(text: str, known: dict[str, str]) -> str:
@@ -52,7 +52,7 @@ def test_a_literal_survives_expansion(text: str) -> None:
     assert expand(literal(text), {"a": "x", "aB": "y", "": "z"}) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cells(), planes(), peers, st.booleans())
 def test_each_component_is_compiled_on_its_own(
     cell: ResolvedCell, plane: DataPlaneProfile, reached: Peers, frame: bool
@@ -71,7 +71,7 @@ def test_each_component_is_compiled_on_its_own(
     assert len({m.key for m in whole.manifests}) == len(whole.manifests)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cells(), planes(), st.randoms(use_true_random=False))
 def test_order_has_no_meaning(cell: ResolvedCell, plane: DataPlaneProfile, rng: Any) -> None:
     """Endpoints, connections and variables in another order give the same bytes."""
@@ -100,7 +100,7 @@ def test_order_has_no_meaning(cell: ResolvedCell, plane: DataPlaneProfile, rng: 
     assert one.manifests == two.manifests
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cells(), planes())
 def test_a_release_restarts_nothing(cell: ResolvedCell, plane: DataPlaneProfile) -> None:
     """A release that leaves the process as it was leaves every pod template as it was."""
@@ -111,7 +111,7 @@ def test_a_release_restarts_nothing(cell: ResolvedCell, plane: DataPlaneProfile)
     assert templates(cell, plane) == templates(released, plane)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cells(), planes())
 def test_every_pod_is_restricted(cell: ResolvedCell, plane: DataPlaneProfile) -> None:
     """Every pod passes the restricted Pod Security Standard and carries its policies' label."""
@@ -135,7 +135,7 @@ def test_every_pod_is_restricted(cell: ResolvedCell, plane: DataPlaneProfile) ->
             assert len(names) == len(set(names))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cells(), planes())
 def test_every_object_says_whose_it_is(cell: ResolvedCell, plane: DataPlaneProfile) -> None:
     """Every object names its Cell, in its own namespace, and its component."""

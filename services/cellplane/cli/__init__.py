@@ -1,0 +1,1 @@
+"""The command line: thin verbs over one engine that reads the contracts."""

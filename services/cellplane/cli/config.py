@@ -1,0 +1,82 @@
+"""``config show``: what a service would use, and where it comes from. Secrets are masked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellplane.cli.local.layout import SERVICES
+
+app = typer.Typer(
+    help="Show what a service is told.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+PROCESSES = (*SERVICES, "agent")
+
+
+@app.callback()
+def root() -> None:
+    """Show what a service is told."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+def show(
+    service: Annotated[str, typer.Argument(help=", ".join(PROCESSES))],
+    flags: Annotated[
+        list[str] | None, typer.Argument(help="Flags, as the service would get them.")
+    ] = None,
+    *,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say where each value comes from.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with settings.")
+    ] = None,
+) -> None:
+    """Show the settings of a service, from flags, the environment, a file and defaults.
+
+    Example: cellplane config show model --origin
+    """
+    from cellplane.cell.problem import Invalid
+    from cellplane.cli.exits import Ended, usage
+    from cellplane.cli.render.output import table
+    from cellplane.runtime.flags import load_from
+
+    if service not in PROCESSES:
+        raise usage(f'there is no service "{service}": choose of {", ".join(PROCESSES)}')
+    arguments = [*(["--config", str(config)] if config else []), *(flags or ())]
+    try:
+        loaded = load_from(_settings(service), arguments)
+    except Invalid as invalid:
+        if not invalid.problems:
+            raise
+        raise Ended(
+            message=f"service {service} could not start with these settings",
+            findings=[problem.message for problem in invalid.problems],
+        ) from invalid
+    rows = [(name, found.value or '""', found.origin) for name, found in loaded.origins.items()]
+    for name, value, where in rows if not origin else ():
+        del where
+        print(f"{name} = {value}")
+    for line in table(("SETTING", "VALUE", "ORIGIN"), rows) if origin else ():
+        print(line)
+
+
+def _settings(service: str) -> Any:
+    """The settings class of a service: the one in its ``config`` that names it."""
+    from importlib import import_module
+
+    from cellplane.runtime.config import Settings
+
+    module = import_module(f"cellplane.{service}.config")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Settings)
+    ]
+    return next(c for c in found if c.service.replace("-", "_") == service)

@@ -1,0 +1,150 @@
+"""``dataplane``: a cluster or a folder becomes a data plane.
+
+``join`` makes the data plane and a grant, and prints the command that its agent is started with.
+The token goes by the environment: others on the machine can read a process's arguments.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cellplane.cli.options import Format, Organization, Output, Profile
+
+app = typer.Typer(
+    help="Join clusters and folders.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def join(
+    name: Annotated[str, typer.Argument(help="Id of the data plane.")],
+    *,
+    folder: Annotated[
+        Path | None, typer.Option(help="Write manifests to this folder, instead of a cluster.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="The kubeconfig.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Label of the data plane, key=value. Repeatable.")
+    ] = None,
+    westbound_host: Annotated[
+        str | None, typer.Option(help="Host of its westbound gateway, for other data planes.")
+    ] = None,
+    westbound_port: Annotated[int | None, typer.Option(help="Port of that gateway.")] = None,
+    output: Output = Format.TABLE,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Make a data plane and the right of its agent to join; print how to start the agent.
+
+    Example: cellplane dataplane join europe-1 --label topology.kubernetes.io/region=eu-west
+    """
+    import json
+
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.exits import usage
+    from cellplane.cli.render.document import dump
+    from cellplane.cli.render.output import say
+
+    if folder is not None and (context or kubeconfig):
+        raise usage("--folder excludes --context and --kubeconfig: give one of them")
+    labels = dict(_label(text) for text in label or ())
+    chosen = profiles.load(profile, organization)
+    fields: dict[str, Any] = {"labels": labels}
+    fields |= {"westbound_host": westbound_host} if westbound_host else {}
+    fields |= {"westbound_port": westbound_port} if westbound_port else {}
+    grant = run(_join(chosen, name, fields))
+    words = {
+        "grant": grant.name,
+        "token": grant.token,
+        "authority_digest": grant.authority_digest,
+        "join_address": grant.join_address,
+        "link_address": grant.link_address,
+    }
+    match output:
+        case Format.JSON:
+            print(json.dumps(words, indent=2))
+        case Format.YAML:
+            print(dump(words), end="")
+        case _:
+            print(agent_command(grant, name, folder, context, kubeconfig))
+            until = grant.expire_time.ToJsonString()
+            say(f"the token works once, until {until}; it is not shown again")
+
+
+def agent_command(
+    grant: Any, name: str, folder: Path | None, context: str | None, kubeconfig: Path | None
+) -> str:
+    """The command line that starts the agent of a grant."""
+    import shlex
+
+    flags: dict[str, object] = {
+        "state-dir": f"state/agent-{name}",
+        "join-address": grant.join_address,
+        "grant": grant.name,
+        "authority-digest": grant.authority_digest,
+    }
+    given = {"folder": folder, "context": context, "kubeconfig": kubeconfig}
+    flags |= {flag: value for flag, value in given.items() if value}
+    if folder is not None:
+        flags["enforcement"] = "external"
+    lines = [
+        f"CELLPLANE_AGENT_TOKEN={shlex.quote(grant.token)} cellplane serve agent",
+        *(f"  --{flag} {shlex.quote(str(value))}" for flag, value in flags.items()),
+    ]
+    return " \\\n".join(lines)
+
+
+@app.command("list")
+def list_planes(
+    *,
+    output: Output = Format.TABLE,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Show the data planes.
+
+    Example: cellplane dataplane list -o wide
+    """
+    from cellplane.cli.get import get
+
+    get(
+        "dataPlanes",
+        None,
+        project=None,
+        watch=False,
+        output=output,
+        organization=organization,
+        profile=profile,
+    )
+
+
+async def _join(profile: Any, name: str, fields: dict[str, Any]) -> Any:
+    from cellplane.cli.engine import Client
+    from cellplane.cli.kinds import by_name
+
+    plane, grant = by_name("DataPlane"), by_name("JoinGrant")
+    full = plane.parse(name, profile.organization)
+    parent, own_id = full.rsplit("/dataPlanes/", 1)
+    async with Client(profile) as client:
+        await client.ensure(plane, plane.message(name=full, **fields))
+        # A grant that was not used gives way: a data plane has one agent.
+        await client.delete(grant, f"{parent}/joinGrants/{own_id}", force=False, allow_missing=True)
+        return await client.create(grant, parent, own_id, grant.message(data_plane=full))
+
+
+def _label(text: str) -> tuple[str, str]:
+    from cellplane.cli.exits import usage
+
+    key, mark, value = text.partition("=")
+    if not mark or not key:
+        raise usage(f'--label "{text}" is not key=value')
+    return key, value

@@ -1,0 +1,64 @@
+"""``delete``: one resource by its name, or those of documents, in an order that can succeed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cellplane.cli.options import Files, Organization, Profile
+
+
+def delete(
+    kind: Annotated[str | None, typer.Argument(help="Kind, such as project.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name: full, or its ids.")] = None,
+    *,
+    filename: Files = None,
+    force: Annotated[bool, typer.Option("--force", help="Delete what belongs to it, too.")] = False,
+    ignore_not_found: Annotated[
+        bool, typer.Option("--ignore-not-found", help="Succeed where it does not exist.")
+    ] = False,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Delete resources. Without --force, one that others need is refused, naming them.
+
+    Example: cellplane delete project boutique --force
+    """
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.exits import usage
+    from cellplane.cli.kinds import of_noun
+
+    if bool(filename) == bool(kind):
+        raise usage("what is to be deleted? give a kind and a name, or documents with -f")
+    chosen = profiles.load(profile, organization)
+    if kind is not None:
+        if name is None:
+            raise usage(f"which {kind}? give its name")
+        found = of_noun(kind)
+        targets = [(found, found.parse(name, chosen.organization))]
+    else:
+        from cellplane.cli.documents.load import load
+
+        documents = load(filename or [], chosen.organization)
+        targets = [(document.kind, document.name) for document in documents]
+    run(_delete(chosen, targets, force, ignore_not_found))
+
+
+async def _delete(
+    profile: Any, targets: list[tuple[Any, str]], force: bool, allow_missing: bool
+) -> None:
+    from cellplane.cli.engine import Client
+
+    # What is deeper belongs to what is not; what others refer to goes after them.
+    order = {"Deployment": 0, "Component": 1, "Project": 2, "DeploymentPipeline": 3}
+    last = len(order)
+    targets = sorted(
+        targets,
+        key=lambda t: (order.get(t[0].name, last + (t[0].name == "Organization")), t[1]),
+    )
+    async with Client(profile) as client:
+        for kind, name in targets:
+            await client.delete(kind, name, force=force, allow_missing=allow_missing)
+            print(f"{kind.singular} {kind.short(name)} deleted", flush=True)

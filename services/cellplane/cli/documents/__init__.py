@@ -1,0 +1,1 @@
+"""Documents: YAML that people write, with the place of every field, and what is wrong with it."""

@@ -1,0 +1,265 @@
+"""The kinds of resource, read from the contracts: one engine serves all of them.
+
+A message with ``google.api.resource`` is a kind; the methods of its package that are named after it
+are what can be done with it (AIP-131 to AIP-135). A kind that is added to the contracts is here
+without another line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Final
+
+from google.api import resource_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+
+from cellplane.cell.names import is_id
+from cellplane.cli.exits import usage
+
+_ROOT: Final = "cellplane.api."
+_SHORT: Final[Mapping[str, tuple[str, ...]]] = {
+    "Organization": ("org", "orgs"),
+    "Environment": ("env", "envs"),
+    "DeploymentPipeline": ("pipeline", "pipelines"),
+    "Project": ("proj",),
+    "Component": ("comp",),
+    "Deployment": ("deploy",),
+    "Promotion": ("promo",),
+    "Release": ("rel",),
+    "DataPlane": ("dp", "plane", "planes"),
+    "JoinGrant": ("grant", "grants"),
+    "CellRevision": ("revision", "revisions"),
+    "CellHealth": ("health",),
+    "Event": ("ev",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of resource."""
+
+    name: str
+    """Of its message, such as ``Component``."""
+    type_name: str
+    """As references write it: ``cellplane.dev/Component``."""
+    singular: str
+    plural: str
+    pattern: tuple[str, ...]
+    """Segments of its name; ids are empty."""
+    service: str
+    """The process that keeps it, such as ``model``."""
+    descriptor: Descriptor
+    methods: Mapping[str, MethodDescriptor] = field(default_factory=dict)
+    """What can be done with it: ``Get``, ``List``, ``Create``, ``Update``, ``Delete``."""
+
+    @property
+    def message(self) -> type[Message]:
+        """Class of its messages."""
+        return message_factory.GetMessageClass(self.descriptor)
+
+    @property
+    def form(self) -> str:
+        """How its names are written."""
+        return "/".join(segment or "*" for segment in self.pattern)
+
+    @property
+    def applicable(self) -> bool:
+        """Whether documents can say what it is like."""
+        return "Update" in self.methods
+
+    @property
+    def field(self) -> str:
+        """Its field in requests, such as ``data_plane``."""
+        return re.sub(r"(?<!^)([A-Z])", r"_\1", self.name).lower()
+
+    def ids(self, name: str) -> tuple[str, ...] | None:
+        """The ids in a full name; ``None`` if it is not of this kind."""
+        parts = name.split("/")
+        if len(parts) != len(self.pattern):
+            return None
+        pairs = list(zip(parts, self.pattern, strict=True))
+        if any(fixed and part != fixed for part, fixed in pairs):
+            return None
+        found = tuple(part for part, fixed in pairs if not fixed)
+        return found if all(is_id(part) for part in found) else None
+
+    def fill(self, ids: tuple[str, ...]) -> str:
+        """Make a full name of all its ids."""
+        left = iter(ids)
+        return "/".join(segment or next(left) for segment in self.pattern)
+
+    def expand(self, text: str, organization: str) -> str:
+        """Make a full name of what people write: full, relative to the organization, or ids only.
+
+        What fits none of them is answered unchanged.
+        """
+        parts = text.strip("/").split("/")
+        count = self.pattern.count("")
+        if len(parts) > 1 and parts[0] in self.pattern:
+            return self.absolute("/".join(parts), organization)
+        if len(parts) == count - 1 and count > 1:
+            return self.fill((organization, *parts))
+        if len(parts) == count:
+            return self.fill(tuple(parts))
+        return text
+
+    def absolute(self, text: str, organization: str) -> str:
+        """Make a full name of one that is full or relative to the organization."""
+        first = text.split("/", 1)[0]
+        if first != "organizations" and first in self.pattern and "/" in text:
+            return f"organizations/{organization}/{text}"
+        return text
+
+    def parse(self, text: str, organization: str) -> str:
+        """Read a name that a user gave; ends the command where it cannot be one."""
+        name = self.expand(text, organization)
+        if self.ids(name) is None:
+            count = self.pattern.count("")
+            short = "/".join(f"<{s}>" for s in self._id_words()[min(1, count - 1) :])
+            raise usage(
+                f'"{text}" is not the name of a {self.singular}: write {self.form}, or {short}'
+            )
+        return name
+
+    def short(self, name: str) -> str:
+        """The ids alone, without the organization: what people read."""
+        ids = self.ids(name)
+        if ids is None:
+            return name
+        return "/".join(ids[1:] if len(ids) > 1 else ids)
+
+    def parent(self, organization: str, within: tuple[str, ...] = ()) -> str:
+        """The parent to list below: *within* gives ids, all others are ``-``; empty for none."""
+        segments = self.pattern[:-2] if self.pattern[-1] == "" else self.pattern[:-1]
+        count = segments.count("")
+        ids = (organization, *within)[:count]
+        left = iter((*ids, *("-" for _ in range(count - len(ids)))))
+        return "/".join(segment or next(left) for segment in segments)
+
+    def _id_words(self) -> list[str]:
+        """What each id stands for: the collection before it, in the singular."""
+        return [
+            _singular(self.pattern[index - 1])
+            for index, segment in enumerate(self.pattern)
+            if not segment
+        ]
+
+
+def _singular(collection: str) -> str:
+    return collection.removesuffix("s")
+
+
+@functools.cache
+def all_kinds() -> tuple[Kind, ...]:
+    """Every kind of the contracts, by name."""
+    found: list[Kind] = []
+    methods = dict(_methods())
+    for file in _files():
+        for descriptor in file.message_types_by_name.values():
+            option = descriptor.GetOptions().Extensions[resource_pb2.resource]
+            if not option.type:
+                continue
+            name = option.type.rsplit("/", 1)[-1]
+            verbs = {
+                verb: methods[target]
+                for verb, word in _verbs(name, option.plural)
+                if (target := f"{file.package}/{word}") in methods
+            }
+            found.append(
+                Kind(
+                    name=name,
+                    type_name=option.type,
+                    singular=option.singular,
+                    plural=option.plural,
+                    pattern=tuple(
+                        "" if segment.startswith("{") else segment
+                        for segment in option.pattern[0].split("/")
+                    ),
+                    service=file.package.removeprefix(_ROOT).split(".")[0],
+                    descriptor=descriptor,
+                    methods=verbs,
+                )
+            )
+    return tuple(sorted(found, key=lambda kind: kind.name))
+
+
+def _verbs(name: str, plural: str) -> Iterator[tuple[str, str]]:
+    for verb in ("Get", "Create", "Update", "Delete"):
+        yield verb, f"{verb}{name}"
+    yield "List", f"List{plural[:1].upper()}{plural[1:]}"
+
+
+def _methods() -> Iterator[tuple[str, MethodDescriptor]]:
+    for file in _files():
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                yield f"{file.package}/{method.name}", method
+
+
+@functools.cache
+def _files() -> tuple[FileDescriptor, ...]:
+    data = resources.files("cellplane.api").joinpath("descriptor.binpb").read_bytes()
+    files = descriptor_pb2.FileDescriptorSet.FromString(data).file
+    pool = descriptor_pool.Default()
+    found = []
+    for file in files:
+        if file.package.startswith(_ROOT) and not file.package.startswith(f"{_ROOT}agent."):
+            importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
+            found.append(pool.FindFileByName(file.name))
+    return tuple(found)
+
+
+def method(full_name: str) -> MethodDescriptor:
+    """A method by its full name: package, service and method."""
+    _files()
+    service, _, own = full_name.rpartition(".")
+    found: MethodDescriptor = (
+        descriptor_pool.Default().FindServiceByName(service).methods_by_name[own]
+    )
+    return found
+
+
+def by_type(type_name: str) -> Kind:
+    """The kind that a reference names: ``cellplane.dev/Component``."""
+    return next(kind for kind in all_kinds() if kind.type_name == type_name)
+
+
+def by_name(name: str) -> Kind:
+    """The kind with a message's name."""
+    return next(kind for kind in all_kinds() if kind.name == name)
+
+
+def of_noun(noun: str) -> Kind:
+    """The kind that a user means: its name, singular, plural or short name, in any case."""
+    plain = _plain(noun)
+    for kind in all_kinds():
+        if plain in _nouns(kind):
+            return kind
+    known = sorted(word for kind in all_kinds() for word in (kind.singular, kind.plural))
+    close = difflib.get_close_matches(noun, known, n=1, cutoff=0.5)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    raise usage(
+        f'there is no kind "{noun}": {hint}kinds are {", ".join(k.plural for k in all_kinds())}'
+    )
+
+
+def _nouns(kind: Kind) -> frozenset[str]:
+    words = (kind.name, kind.singular, kind.plural, *_SHORT.get(kind.name, ()))
+    return frozenset(map(_plain, words))
+
+
+def short_names(kind: Kind) -> tuple[str, ...]:
+    """Other words for a kind."""
+    return _SHORT.get(kind.name, ())
+
+
+def _plain(noun: str) -> str:
+    return noun.replace("-", "").replace("_", "").lower()

@@ -1,0 +1,1 @@
+"""What the services would do, without any of them: their pure packages, on documents."""

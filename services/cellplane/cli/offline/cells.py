@@ -1,0 +1,198 @@
+"""Documents to resolved Cells, as the model would: validate, default, resolve.
+
+Every component that is given counts as deployed in the environment at hand. What a component refers
+to must be given, too; the platform around it may be left out, and is then as plain as can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zoneinfo
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+from cellplane.cell.cell import ResolvedCell, ResolvedComponent
+from cellplane.cell.names import CellName, last_segment
+from cellplane.cell.problem import Findings, Problem
+from cellplane.cli.documents.load import Document
+from cellplane.cli.documents.places import Finding
+from cellplane.model.domain import resolve
+from cellplane.model.domain.kinds import (
+    Kind,
+    cell_name,
+    environment_name,
+    organization_of,
+    project_of,
+)
+from cellplane.model.domain.promote import first_environment
+from cellplane.model.domain.references import check_references, references_of
+from cellplane.model.domain.resources import (
+    Component,
+    DeploymentPipeline,
+    Environment,
+    Organization,
+    Project,
+)
+from cellplane.model.domain.validate import (
+    validate_annotations,
+    validate_environment,
+    validate_organization,
+    validate_pipeline,
+    validate_project,
+)
+from cellplane.model.domain.validate_component import validate_component
+from cellplane.rpc.codec import Codec
+
+T = TypeVar("T")
+_TYPES: Final[Mapping[str, type[Any]]] = {
+    kind.__name__: kind
+    for kind in (Organization, Environment, DeploymentPipeline, Project, Component)
+}
+_RELEASE: Final = "offline"
+
+
+class World:
+    """Resources by name, and where they are written."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.documents = {d.name: d for d in documents if d.kind.name in _TYPES}
+        self.resources: dict[str, Any] = {
+            name: to_domain(_TYPES[d.kind.name], d.resource) for name, d in self.documents.items()
+        }
+
+    def of(self, kind: type[T]) -> list[T]:
+        """Resources of a kind, by name."""
+        return [r for _, r in sorted(self.resources.items()) if isinstance(r, kind)]
+
+    def finding(self, problem: Problem, owner: str) -> Finding:
+        """A problem with its place: in the document of its resource, or of *owner*."""
+        document = self.documents.get(problem.resource) or self.documents[owner]
+        return Finding(
+            place=document.places.of(problem.field), field=problem.field, message=problem.message
+        )
+
+
+def to_domain(kind: type[T], message: Any) -> T:
+    """Read a message into the domain's type; what no rule reads is left out."""
+    own = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    ignore = frozenset(set(message.DESCRIPTOR.fields_by_name) - own)
+    value: T = Codec(kind, type(message), ignore=ignore).to_domain(message)
+    return value
+
+
+def check(world: World) -> Iterator[Finding]:
+    """Everything that the model would refuse when these documents are applied to it."""
+    zones = zoneinfo.available_timezones()
+    for name, resource in sorted(world.resources.items()):
+        document: Any = world.documents[name].resource
+        problems = [*validate_annotations(dict(document.annotations)), *_own(resource, zones)]
+        around = {
+            reference.target: object()
+            for reference in references_of(resource)
+            if reference.kind is not Kind.COMPONENT
+        }
+        findings = Findings()
+        check_references(resource, around | world.resources, findings)
+        yield from (world.finding(p, name) for p in (*problems, *findings.problems))
+
+
+def _own(resource: Any, zones: set[str]) -> list[Problem]:
+    match resource:
+        case Organization():
+            return validate_organization(resource)
+        case Environment():
+            return validate_environment(resource)
+        case DeploymentPipeline():
+            return validate_pipeline(resource)
+        case Project():
+            return validate_project(resource)
+        case _:
+            return validate_component(resource, zones)
+
+
+def environments(world: World) -> list[str]:
+    """Ids of the environments that can be meant, the first of a pipeline before others."""
+    first = [first_environment(pipeline) for pipeline in world.of(DeploymentPipeline)]
+    named = [*first, *(environment.name for environment in world.of(Environment))]
+    return list(dict.fromkeys(map(last_segment, named)))
+
+
+def cells(world: World, environment: str) -> Iterator[tuple[ResolvedCell, list[Finding]]]:
+    """Resolve every project's Cell in an environment, with what keeps it from being whole."""
+    components = world.of(Component)
+    callers = _callers(components)
+    for project in sorted({project_of(c.name) for c in components}):
+        cell = cell_name(project, environment)
+        own = [c for c in components if project_of(c.name) == project]
+        findings: list[Finding] = []
+        resolved: list[ResolvedComponent] = []
+        for component in own:
+            answer = resolve.resolve(
+                cell,
+                resolve.Deployed(release=_RELEASE, component=component),
+                resolve.Surroundings(
+                    providers={c.name: c for c in components},
+                    callers=callers.get(component.name, {}),
+                    routes=_meeting_routes(world, components, component, environment),
+                ),
+            )
+            findings += [world.finding(p, component.name) for p in answer.problems]
+            if answer.component is not None:
+                resolved.append(answer.component)
+        yield _cell(world, cell, environment, resolved), findings
+
+
+def _cell(
+    world: World, cell: CellName, environment: str, resolved: list[ResolvedComponent]
+) -> ResolvedCell:
+    organization = f"organizations/{cell.organization}"
+    owner = world.resources.get(organization) or Organization(name=organization)
+    return ResolvedCell(
+        cell=str(cell),
+        revision=1,
+        frame=resolve.frame(
+            cell,
+            owner,
+            _environment(world, organization, environment),
+            [outbound for c in resolved for outbound in resolve.outbound_of(c)],
+        ),
+        components=tuple(sorted(resolved, key=lambda c: c.component)),
+    )
+
+
+def _environment(world: World, organization: str, environment: str) -> Environment:
+    name = environment_name(organization, environment)
+    found = world.resources.get(name)
+    return found if isinstance(found, Environment) else Environment(name=name)
+
+
+def _callers(components: list[Component]) -> dict[str, dict[str, frozenset[str]]]:
+    """Who connects to each endpoint: component, endpoint, names of callers."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
+    for component in components:
+        for target, endpoint in resolve.calls_of(component):
+            of_target = found.setdefault(target, {})
+            of_target[endpoint] = of_target.get(endpoint, frozenset()) | {component.name}
+    return found
+
+
+def _meeting_routes(
+    world: World, components: list[Component], own: Component, environment: str
+) -> dict[str, frozenset[resolve.EndpointKey]]:
+    """Other public endpoints with the same host and path, by endpoint."""
+
+    def routes(component: Component) -> dict[str, resolve.Route]:
+        cell = cell_name(project_of(component.name), environment)
+        place = _environment(world, organization_of(component.name), environment)
+        return resolve.public_routes(cell, component, place)
+
+    others = [
+        (route, (component.name, endpoint))
+        for component in components
+        if component.name != own.name
+        for endpoint, route in routes(component).items()
+    ]
+    return {
+        endpoint: frozenset(key for other, key in others if other == route)
+        for endpoint, route in routes(own).items()
+    }

@@ -1,0 +1,96 @@
+"""``placement explain``: on which data planes a Cell is, why there, and why not elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from cellplane.cli.options import Format, Organization, Output, Profile
+
+app = typer.Typer(
+    help="Explain where Cells are.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root() -> None:
+    """Explain where Cells are."""
+
+
+@app.command()
+def explain(
+    cell: Annotated[str, typer.Argument(help="Cell, such as boutique/development.")],
+    *,
+    output: Output = Format.TABLE,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Say on which data planes a Cell is, why there, and why not elsewhere.
+
+    Example: cellplane placement explain boutique/development
+    """
+    import json
+
+    from google.protobuf.json_format import MessageToDict
+
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.render.document import dump, plain
+
+    chosen = profiles.load(profile, organization)
+    decision = run(_read(chosen, cell))
+    match output:
+        case Format.JSON:
+            print(json.dumps(MessageToDict(decision), indent=2, ensure_ascii=False))
+        case Format.YAML:
+            print(dump(plain(decision)), end="")
+        case Format.NAME:
+            print("\n".join(decision.data_planes))
+        case _:
+            for line in render(decision):
+                print(line)
+
+
+async def _read(profile: Any, cell: str) -> Any:
+    from cellplane.cli.engine import Client
+    from cellplane.cli.kinds import by_name
+
+    name = by_name("Cell").parse(cell, profile.organization)
+    async with Client(profile) as client:
+        return await client.get(by_name("Decision"), f"{name}/decision")
+
+
+def render(decision: Any) -> Iterator[str]:
+    """Lines of a decision: the answer, then each data plane with its reasons."""
+    from cellplane.cli.render.output import table
+
+    yield decision.summary
+    chosen = ", ".join(decision.data_planes) or "none"
+    yield f"data planes: {chosen} ({len(decision.data_planes)} of {decision.copy_count} copies)"
+    if decision.candidates:
+        words = list(dict.fromkeys(s.score for c in decision.candidates for s in c.scores))
+        rows = [
+            (
+                candidate.data_plane,
+                "yes" if candidate.chosen else "",
+                *(_score(candidate, word) for word in words),
+            )
+            for candidate in decision.candidates
+        ]
+        yield ""
+        yield from table(("FEASIBLE", "CHOSEN", *(word.upper() for word in words)), rows)
+    if decision.rejections:
+        rows = [(r.data_plane, r.reason, r.message) for r in decision.rejections]
+        yield ""
+        yield from table(("TURNED DOWN", "REASON", "WHY"), rows)
+
+
+def _score(candidate: Any, word: str) -> str:
+    found = next((s.value for s in candidate.scores if s.score == word), None)
+    return "-" if found is None else f"{found:g}"

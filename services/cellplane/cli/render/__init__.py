@@ -1,0 +1,1 @@
+"""How resources look: documents, tables, trees, differences. Words and colours only for people."""

@@ -1,0 +1,1 @@
+"""One Kubernetes cluster, as its API server shows it: requests, discovery, watches, typed failures."""

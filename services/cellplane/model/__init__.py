@@ -1,0 +1,1 @@
+"""The model service: what is wanted, from organizations to Cells."""

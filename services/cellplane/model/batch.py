@@ -1,0 +1,112 @@
+"""What one transaction is asked to change, and the world as it would be after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cellplane.api.model.v1 import component_pb2, deployment_pb2, environment_pb2
+from cellplane.model.convert import Codecs, release_of
+from cellplane.model.domain.default import organization_domain, public_domain
+from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
+from cellplane.model.domain.references import Resource
+from cellplane.model.domain.resources import Component, Environment
+from cellplane.model.records import Record, Records
+from cellplane.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One resource, as it was and as it is to be; ``new`` is unset where it goes."""
+
+    kind: Kind
+    name: str
+    old: Any = None
+    new: Any = None
+
+
+class Batch:
+    """Changes, and whatever else is looked up on the way: each resource is read once."""
+
+    def __init__(self, codecs: Codecs, records: Records, changes: Sequence[Change]) -> None:
+        self._codecs = codecs
+        self._records = records
+        self.changes = tuple(changes)
+        self.by_name = {change.name: change for change in self.changes}
+        self._read: dict[str, Record | None] = {}
+        self._domain: dict[str, Resource] = {}
+        self._released: dict[str, Any] = {
+            release.name: release
+            for change in self.changes
+            if isinstance(change.new, component_pb2.Component)
+            for release in (release_of(change.new),)
+        }
+
+    async def look_up(self, tx: Transaction, names: Iterable[str]) -> None:
+        """Read those of *names* that nobody has read yet."""
+        missing = {name for name in names if name and name not in self._read}
+        found = await self._records.get_many(tx, missing)
+        for name in missing:
+            self._read[name] = found.get(name)
+
+    def stored(self, name: str) -> Record | None:
+        """A resource as it is stored now; it was looked up."""
+        return self._read[name]
+
+    def message(self, name: str) -> Any:
+        """A resource as it is after the batch, or ``None``; it is of the batch or was looked up."""
+        if name in self.by_name:
+            return self.by_name[name].new
+        if name in self._released:
+            return self._released[name]
+        record = self._read.get(name)
+        return None if record is None else record.message
+
+    def is_there(self, name: str) -> bool:
+        """Tell whether a resource exists after the batch."""
+        return self.message(name) is not None
+
+    def resource(self, kind: Kind, name: str) -> Resource | None:
+        """A resource of the domain, as it is after the batch; converted once."""
+        if name not in self._domain:
+            message = self.message(name)
+            if message is None:
+                return None
+            self._domain[name] = self._codecs.resource(kind, message)
+        return self._domain[name]
+
+    def component(self, name: str) -> Component | None:
+        """A component as it is after the batch."""
+        found = self.resource(Kind.COMPONENT, name)
+        return found if isinstance(found, Component) else None
+
+    def of_kind(self, kind: Kind) -> list[Change]:
+        """The changes of one kind."""
+        return [change for change in self.changes if change.kind is kind]
+
+
+def complete(codecs: Codecs, kind: Kind, message: Any) -> None:
+    """Fill in the output fields that follow from what is written."""
+    if ids(kind, message.name) is None:
+        return
+    match message:
+        case component_pb2.Component():
+            message.latest_release = release_of(message).name
+        case environment_pb2.Environment():
+            environment = codecs.resource(kind, message)
+            if isinstance(environment, Environment):
+                message.effective_public_domain = public_domain(environment)
+                message.effective_organization_domain = organization_domain(environment)
+        case deployment_pb2.Deployment():
+            message.environment = environment_name(
+                organization_of(message.name), message.name.rsplit("/", 1)[-1]
+            )
+        case _:
+            pass
+
+
+def names_of(changes: Collection[Change]) -> str:
+    """The first few names, for a message."""
+    names = [change.name for change in changes]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

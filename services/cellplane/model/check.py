@@ -1,0 +1,228 @@
+"""Whether a batch may be stored: everything that is wrong with each of its resources, at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from cellplane.api.model.v1 import release_pb2
+from cellplane.api.type.v1 import endpoint_pb2
+from cellplane.cell.problem import Findings, Problem
+from cellplane.model.batch import Batch, Change
+from cellplane.model.convert import Codecs
+from cellplane.model.domain.default import override
+from cellplane.model.domain.kinds import (
+    Kind,
+    environment_name,
+    ids,
+    organization_of,
+    parent_of,
+    project_of,
+)
+from cellplane.model.domain.promote import edges
+from cellplane.model.domain.references import Resource, check_references, references_of
+from cellplane.model.domain.resources import (
+    Component,
+    Deployment,
+    DeploymentPipeline,
+    Environment,
+    Organization,
+    Project,
+)
+from cellplane.model.domain.validate import (
+    validate_annotations,
+    validate_environment,
+    validate_name,
+    validate_organization,
+    validate_pipeline,
+    validate_project,
+)
+from cellplane.model.domain.validate_component import validate_component
+from cellplane.model.repository import Repository
+from cellplane.store.database import Transaction
+
+
+class Checker:
+    """Checks batches against the rules of the domain and what is stored."""
+
+    def __init__(self, codecs: Codecs, repository: Repository, zones: Collection[str]) -> None:
+        self._codecs = codecs
+        self._repository = repository
+        self._zones = zones
+
+    async def check(self, tx: Transaction, batch: Batch) -> dict[str, list[Problem]]:
+        """Every problem, by the name of the resource that has it; paths are the resource's own."""
+        found: dict[str, list[Problem]] = defaultdict(list)
+        good: list[tuple[Change, Resource]] = []
+        for change in batch.changes:
+            if change.new is None:
+                continue
+            wrong = validate_name(change.kind, change.name)
+            found[change.name] += wrong + validate_annotations(change.new.annotations)
+            if not wrong:
+                resource = batch.resource(change.kind, change.name)
+                if resource is not None:
+                    good.append((change, resource))
+                    found[change.name] += self._validate(resource)
+        # What is stored refers to what is there: deleting and hiding see to that.
+        fresh = [(c, r) for c, r in good if not self._has_same_references(c, r)]
+        await self._look_up(tx, batch, fresh)
+        for change, resource in fresh:
+            findings = Findings(found[change.name])
+            known = _Known(batch)
+            check_references(resource, known, findings)
+            if isinstance(resource, Deployment):
+                self._check_deployment(batch, resource, findings)
+        for name, problem in await self._check_callers(tx, batch):
+            found[name].append(problem)
+        return {
+            name: [replace(p, resource=name) for p in problems]
+            for name, problems in found.items()
+            if problems
+        }
+
+    def _has_same_references(self, change: Change, resource: Resource) -> bool:
+        if change.old is None or isinstance(resource, Deployment):
+            return False
+        old = self._codecs.resource(change.kind, change.old)
+        return references_of(old) == references_of(resource)
+
+    def _validate(self, resource: Resource) -> list[Problem]:
+        match resource:
+            case Organization():
+                return validate_organization(resource)
+            case Environment():
+                return validate_environment(resource)
+            case DeploymentPipeline():
+                return validate_pipeline(resource)
+            case Project():
+                return validate_project(resource)
+            case Component():
+                return validate_component(resource, self._zones)
+            case Deployment():
+                return []
+
+    async def _look_up(
+        self, tx: Transaction, batch: Batch, good: list[tuple[Change, Resource]]
+    ) -> None:
+        wanted = {r.target for _, resource in good for r in references_of(resource)}
+        projects = {project_of(c.name) for c, _ in good if c.kind is Kind.DEPLOYMENT}
+        await batch.look_up(tx, wanted | projects)
+        pipelines = {
+            message.deployment_pipeline
+            for message in map(batch.message, projects)
+            if message is not None
+        }
+        await batch.look_up(tx, pipelines)
+
+    def _check_deployment(self, batch: Batch, deployment: Deployment, findings: Findings) -> None:
+        component = parent_of(deployment.name)
+        environment = environment_name(
+            organization_of(deployment.name), deployment.name.rsplit("/", 1)[-1]
+        )
+        project = batch.message(project_of(deployment.name))
+        pipeline = (
+            batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
+            if project is not None
+            else None
+        )
+        if isinstance(pipeline, DeploymentPipeline) and environment not in edges(pipeline):
+            findings.at("name").add(
+                "ENVIRONMENT_NOT_IN_PIPELINE",
+                f'environment "{environment}" is not in the pipeline "{pipeline.name}": it has '
+                f"{', '.join(sorted(edges(pipeline)))}",
+                value=environment,
+            )
+        if ids(Kind.RELEASE, deployment.release) and parent_of(deployment.release) != component:
+            findings.at("release").add(
+                "OTHER_COMPONENT",
+                f'release "{deployment.release}" is of another component than "{component}"',
+                value=deployment.release,
+            )
+            return
+        release = batch.message(deployment.release)
+        if isinstance(release, release_pb2.Release) and deployment.overrides is not None:
+            self._check_overrides(release, deployment, findings)
+
+    def _check_overrides(
+        self, release: release_pb2.Release, deployment: Deployment, findings: Findings
+    ) -> None:
+        """What an override makes wrong that was right in the release."""
+        overrides = deployment.overrides
+        at = findings.at("overrides")
+        if overrides and overrides.replicas is not None and overrides.autoscaling is not None:
+            at.at("replicas").add(
+                "FIELDS_EXCLUDE", "replicas and autoscaling exclude each other: keep one of them"
+            )
+        snapshot = self._codecs.component.to_domain(release.snapshot)
+        before = {_sign(p) for p in validate_component(snapshot, self._zones)}
+        merged = override(snapshot, overrides)
+        for problem in validate_component(merged, self._zones):
+            if _sign(problem) not in before:
+                step = problem.field.removeprefix("workload.").partition("[")[0]
+                at.at(step).add(problem.reason, problem.message, value=problem.value)
+
+    async def _check_callers(self, tx: Transaction, batch: Batch) -> list[tuple[str, Problem]]:
+        """An endpoint that others connect to neither goes, nor is hidden from them."""
+        lost = {
+            change.name: _lost(change)
+            for change in batch.of_kind(Kind.COMPONENT)
+            if change.old is not None and change.new is not None and _lost(change)
+        }
+        if not lost:
+            return []
+        found: list[tuple[str, Problem]] = []
+        for mention in await self._repository.read_mentions(tx, lost):
+            is_own = project_of(mention.source) == project_of(mention.target)
+            gone = lost[mention.target].get(mention.endpoint)
+            if mention.source in batch.by_name or gone is None or (gone == "hidden" and is_own):
+                continue
+            found.append(
+                (
+                    mention.target,
+                    Problem(
+                        reason="ENDPOINT_IN_USE",
+                        field="endpoints",
+                        value=mention.endpoint,
+                        message=f'endpoint "{mention.endpoint}" would be {gone}, but '
+                        f'"{mention.source}" connects to it ({mention.field}): change that first, '
+                        "or apply both together",
+                    ),
+                )
+            )
+        return found
+
+
+class _Known(dict[str, object]):
+    """What is there after a batch; components as values of the domain."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self._batch = batch
+
+    def get(self, key: str, default: object = None) -> object:
+        if ids(Kind.COMPONENT, key) is not None:
+            return self._batch.component(key) or default
+        return self._batch.message(key) or default
+
+
+def _lost(change: Change) -> dict[str, str]:
+    """Endpoints that go, or are hidden from other projects."""
+    new = {e.endpoint: _is_open(e) for e in change.new.endpoints}
+    found: dict[str, str] = {}
+    for endpoint in change.old.endpoints:
+        if endpoint.endpoint not in new:
+            found[endpoint.endpoint] = "removed"
+        elif _is_open(endpoint) and not new[endpoint.endpoint]:
+            found[endpoint.endpoint] = "hidden"
+    return found
+
+
+def _is_open(endpoint: Any) -> bool:
+    return endpoint_pb2.VISIBILITY_ORGANIZATION in endpoint.visibilities
+
+
+def _sign(problem: Problem) -> tuple[str, str, str]:
+    return problem.reason, problem.field, problem.value

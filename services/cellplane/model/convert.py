@@ -1,0 +1,192 @@
+"""Between the wire and the domain. Stored bytes are the wire's messages, deterministically written.
+
+One ``Codecs`` is built when the service is, and handed to whoever needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+from google.protobuf.message import Message
+
+from cellplane.api.model.v1 import (
+    cell_pb2,
+    component_pb2,
+    deployment_pb2,
+    deployment_pipeline_pb2,
+    environment_pb2,
+    organization_pb2,
+    project_pb2,
+    promotion_pb2,
+    release_pb2,
+)
+from cellplane.api.type.v1 import placement_pb2, problem_pb2, resolved_cell_pb2
+from cellplane.cell.cell import CellFrame, ResolvedComponent
+from cellplane.cell.problem import Problem
+from cellplane.model.domain.kinds import Kind
+from cellplane.model.domain.references import Resource
+from cellplane.model.domain.requirement import PlacementRequirement
+from cellplane.model.domain.resources import (
+    Component,
+    Deployment,
+    DeploymentPipeline,
+    Environment,
+    Organization,
+    Project,
+    Promotion,
+)
+from cellplane.rpc.codec import Codec
+
+STANDARD: Final = frozenset(
+    {
+        "uid",
+        "display_name",
+        "annotations",
+        "create_time",
+        "update_time",
+        "etag",
+        "reconciling",
+    }
+)
+"""Fields that every resource has and no rule reads."""
+
+MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
+    {
+        Kind.ORGANIZATION: organization_pb2.Organization,
+        Kind.ENVIRONMENT: environment_pb2.Environment,
+        Kind.DEPLOYMENT_PIPELINE: deployment_pipeline_pb2.DeploymentPipeline,
+        Kind.PROJECT: project_pb2.Project,
+        Kind.COMPONENT: component_pb2.Component,
+        Kind.RELEASE: release_pb2.Release,
+        Kind.DEPLOYMENT: deployment_pb2.Deployment,
+        Kind.PROMOTION: promotion_pb2.Promotion,
+        Kind.CELL: cell_pb2.Cell,
+    }
+)
+
+
+class Codecs:
+    """Every pair of a domain type and its message."""
+
+    __slots__ = (
+        "_resources",
+        "component",
+        "frame",
+        "problem",
+        "promotion",
+        "requirement",
+        "resolved",
+    )
+
+    def __init__(self) -> None:
+        self.component = Codec(
+            Component,
+            component_pb2.Component,
+            ignore=STANDARD | {"latest_release"},
+        )
+        self.frame = Codec(CellFrame, resolved_cell_pb2.CellFrame)
+        self.problem = Codec(Problem, problem_pb2.Problem)
+        self.requirement = Codec(PlacementRequirement, placement_pb2.PlacementRequirement)
+        self.resolved = Codec(ResolvedComponent, resolved_cell_pb2.ResolvedComponent)
+        self.promotion = Codec(
+            Promotion,
+            promotion_pb2.Promotion,
+            ignore=STANDARD | {"comment", "creator", "state", "changes"},
+        )
+        self._resources: dict[Kind, Codec[Any, Any]] = {
+            Kind.ORGANIZATION: Codec(Organization, organization_pb2.Organization, ignore=STANDARD),
+            Kind.ENVIRONMENT: Codec(
+                Environment,
+                environment_pb2.Environment,
+                ignore=STANDARD | {"effective_public_domain", "effective_organization_domain"},
+            ),
+            Kind.DEPLOYMENT_PIPELINE: Codec(
+                DeploymentPipeline, deployment_pipeline_pb2.DeploymentPipeline, ignore=STANDARD
+            ),
+            Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD),
+            Kind.COMPONENT: self.component,
+            Kind.DEPLOYMENT: Codec(
+                Deployment, deployment_pb2.Deployment, ignore=STANDARD | {"environment"}
+            ),
+        }
+
+    def resource(self, kind: Kind, message: Message) -> Resource:
+        """A resource as it is written."""
+        return cast("Resource", self._resources[kind].to_domain(message))
+
+    def component_of(self, stored: bytes) -> Component:
+        """A component as it was stored."""
+        return self.component.to_domain(component_pb2.Component.FromString(stored))
+
+    def component_bytes(self, component: Component) -> bytes:
+        """A component, to be stored."""
+        return write(self.component.to_wire(component))
+
+    def resolved_of(self, stored: bytes) -> ResolvedComponent:
+        """A resolved component as it was stored."""
+        return self.resolved.to_domain(resolved_cell_pb2.ResolvedComponent.FromString(stored))
+
+    def resolved_bytes(self, component: ResolvedComponent) -> bytes:
+        """A resolved component, to be stored: the same meaning, the same bytes."""
+        return write(self.resolved.to_wire(component))
+
+    def frame_of(self, stored: bytes) -> CellFrame:
+        """A frame as it was stored."""
+        return self.frame.to_domain(resolved_cell_pb2.CellFrame.FromString(stored))
+
+    def frame_bytes(self, frame: CellFrame) -> bytes:
+        """A frame, to be stored: the same meaning, the same bytes."""
+        return write(self.frame.to_wire(frame))
+
+    def requirement_bytes(self, requirement: PlacementRequirement) -> bytes:
+        """A requirement, to be stored."""
+        return write(self.requirement.to_wire(requirement))
+
+    def problems_bytes(self, problems: Iterable[Problem]) -> bytes:
+        """Problems, to be stored."""
+        return write(cell_pb2.Cell(problems=[self.problem.to_wire(p) for p in problems]))
+
+
+def write(message: Message) -> bytes:
+    """Equal messages are equal bytes, as long as this library writes them."""
+    return message.SerializeToString(deterministic=True)
+
+
+def intent_of(component: component_pb2.Component) -> component_pb2.Component:
+    """What of a component is released: neither notes, nor words for people, nor how it is deployed.
+
+    Lists whose order means nothing are sorted, so that equal intents are equal messages.
+    """
+    intent = component_pb2.Component(
+        component_kind=component.component_kind,
+        workload=component.workload,
+        endpoints=component.endpoints,
+        connections=sorted(component.connections, key=lambda c: c.connection),
+    )
+    variables = sorted(intent.workload.env, key=lambda v: v.name)
+    del intent.workload.env[:]
+    intent.workload.env.extend(variables)
+    for endpoint in intent.endpoints:
+        endpoint.description = ""
+        visibilities = sorted(endpoint.visibilities)
+        del endpoint.visibilities[:]
+        endpoint.visibilities.extend(visibilities)
+    return intent
+
+
+def release_of(component: component_pb2.Component) -> release_pb2.Release:
+    """The release that a component is: its name follows from its content."""
+    digest = hashlib.sha256(write(intent_of(component))).hexdigest()
+    snapshot = component_pb2.Component(
+        name=component.name,
+        component_kind=component.component_kind,
+        workload=component.workload,
+        endpoints=component.endpoints,
+        connections=component.connections,
+    )
+    return release_pb2.Release(
+        name=f"{component.name}/releases/r-{digest[:10]}", snapshot=snapshot, digest=digest
+    )

@@ -1,0 +1,1 @@
+"""Pure rules of the model: default, validate, resolve, promote."""

@@ -1,0 +1,157 @@
+"""What a resource refers to, and whether it may.
+
+References are found without looking anything up, so that a batch can fetch all of them at once and
+see itself. A reference that cannot be kept when it is written is refused; one that is broken later,
+in an environment, is a problem of the Cell (``resolve``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cellplane.cell.problem import Findings
+from cellplane.cell.visibility import Visibility
+from cellplane.model.domain.kinds import (
+    Kind,
+    check_reference,
+    environment_name,
+    organization_of,
+    parent_of,
+    project_of,
+)
+from cellplane.model.domain.resources import (
+    Component,
+    Connection,
+    Deployment,
+    DeploymentPipeline,
+    Endpoint,
+    Environment,
+    Organization,
+    Project,
+)
+
+Resource: TypeAlias = (
+    Organization | Environment | DeploymentPipeline | Project | Component | Deployment
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One field that names another resource."""
+
+    field: str
+    kind: Kind
+    target: str
+    endpoint: str = ""
+    """Of a component, where an endpoint of it is meant."""
+
+
+def references_of(resource: Resource) -> tuple[Reference, ...]:
+    """Every reference that *resource* writes, and the one to its parent, in the order of fields."""
+    match resource:
+        case Organization():
+            return ()
+        case Environment():
+            return (_parent(Kind.ORGANIZATION, resource.name),)
+        case DeploymentPipeline():
+            return (_parent(Kind.ORGANIZATION, resource.name), *_environments(resource))
+        case Project():
+            return (
+                _parent(Kind.ORGANIZATION, resource.name),
+                Reference(
+                    field="deployment_pipeline",
+                    kind=Kind.DEPLOYMENT_PIPELINE,
+                    target=resource.deployment_pipeline,
+                ),
+            )
+        case Component():
+            return (_parent(Kind.PROJECT, resource.name), *_connections(resource.connections))
+        case Deployment():
+            environment = environment_name(
+                organization_of(resource.name), resource.name.rsplit("/", 1)[-1]
+            )
+            return (
+                _parent(Kind.COMPONENT, resource.name),
+                Reference(field="name", kind=Kind.ENVIRONMENT, target=environment),
+                Reference(field="release", kind=Kind.RELEASE, target=resource.release),
+            )
+
+
+def _parent(kind: Kind, name: str) -> Reference:
+    return Reference(field="name", kind=kind, target=parent_of(name))
+
+
+def _environments(pipeline: DeploymentPipeline) -> Iterable[Reference]:
+    for index, step in enumerate(pipeline.promotion_paths):
+        at = f"promotion_paths[{index}]"
+        yield Reference(
+            field=f"{at}.source_environment", kind=Kind.ENVIRONMENT, target=step.source_environment
+        )
+        for number, target in enumerate(step.target_environments):
+            yield Reference(
+                field=f"{at}.target_environments[{number}]", kind=Kind.ENVIRONMENT, target=target
+            )
+
+
+def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
+    for index, connection in enumerate(connections):
+        target = connection.component_endpoint
+        if target is not None:
+            yield Reference(
+                field=f"connections[{index}].component_endpoint.component",
+                kind=Kind.COMPONENT,
+                target=target.component,
+                endpoint=target.endpoint,
+            )
+
+
+def check_references(resource: Resource, known: Mapping[str, object], findings: Findings) -> None:
+    """Check what *resource* refers to against *known*: by name, whatever is there after the batch.
+
+    A component's value must be its ``Component``; of other kinds only the key counts.
+    """
+    organization = organization_of(resource.name)
+    for reference in references_of(resource):
+        at = findings.at(reference.field)
+        if not check_reference(reference.kind, reference.target, organization, at):
+            continue
+        target = known.get(reference.target)
+        if target is None:
+            at.add(
+                "REFERENCE_NOT_FOUND",
+                f'{reference.kind.value} "{reference.target}" does not exist: create it first, or '
+                "apply both together",
+                value=reference.target,
+            )
+        elif isinstance(target, Component) and reference.endpoint:
+            where = findings.at(reference.field.removesuffix(".component"))
+            check_reach(resource.name, target, reference.endpoint, where)
+
+
+def check_reach(caller: str, target: Component, endpoint: str, at: Findings) -> Endpoint | None:
+    """The endpoint, if it is there and visible to the component *caller*; findings otherwise.
+
+    *at* is the place of the ``ComponentEndpoint``.
+    """
+    found = next((e for e in target.endpoints if e.endpoint == endpoint), None)
+    if found is None:
+        there = ", ".join(f'"{e.endpoint}"' for e in target.endpoints) or "none"
+        at.at("endpoint").add(
+            "ENDPOINT_NOT_FOUND",
+            f'component "{target.name}" has no endpoint "{endpoint}": it has {there}',
+            value=endpoint,
+        )
+        return None
+    if project_of(caller) != project_of(target.name) and (
+        Visibility.ORGANIZATION not in found.visibilities
+    ):
+        at.at("component").add(
+            "ENDPOINT_NOT_VISIBLE",
+            f'endpoint "{endpoint}" of component "{target.name}" is not for other projects: add '
+            "ORGANIZATION to its visibilities, or connect to another one",
+            value=endpoint,
+        )
+        return None
+    return found

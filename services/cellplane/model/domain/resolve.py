@@ -1,0 +1,314 @@
+"""A component as it is deployed, with every reference bound; or why it cannot be.
+
+A component resolves from itself, the endpoints that it calls, as they are deployed in the same
+environment, and the names of those who call it. So a change of one touches itself, its callers if
+its endpoints changed, and its targets if its connections changed: ``affected`` says which. The
+result does not depend on the order in which anything arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from cellplane.cell import addresses
+from cellplane.cell.cell import (
+    CellFrame,
+    CellTarget,
+    ExternalTarget,
+    OrganizationTarget,
+    OutboundConnection,
+    ResolvedComponent,
+    ResolvedConnection,
+    ResolvedEndpoint,
+)
+from cellplane.cell.names import CellName, last_segment
+from cellplane.cell.problem import Findings, Problem
+from cellplane.cell.protocol import Protocol
+from cellplane.cell.visibility import Encryption, Isolation, Visibility
+from cellplane.model.domain.default import (
+    default_workload,
+    organization_domain,
+    path,
+    public_domain,
+    target_port,
+)
+from cellplane.model.domain.kinds import project_of
+from cellplane.model.domain.references import check_reach
+from cellplane.model.domain.resources import (
+    Component,
+    Connection,
+    Endpoint,
+    Environment,
+    Organization,
+)
+
+EndpointKey: TypeAlias = tuple[str, str]
+"""Name of a component, and id of its endpoint."""
+ANY_ENDPOINT: Final = "*"
+"""Stands for every endpoint that callers name, also those that are not there."""
+Route: TypeAlias = tuple[str, str]
+"""Public host and path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """What is deployed of a component in an environment; overrides are merged in."""
+
+    release: str
+    """Id of the release."""
+    component: Component
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """All that a component resolves from, beside itself."""
+
+    providers: Mapping[str, Component] = field(default_factory=dict)
+    """Deployed targets of its connections in the same environment, by name."""
+    callers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Names of components that connect to an endpoint of its, by the endpoint's id."""
+    routes: Mapping[str, frozenset[EndpointKey]] = field(default_factory=dict)
+    """Other public endpoints of the environment with the same host and path, by endpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Exactly one of both: a whole component, or why it is not."""
+
+    component: ResolvedComponent | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def resolve(cell: CellName, deployed: Deployed, around: Surroundings) -> Resolution:
+    """Bind every reference of a component; all problems at once."""
+    written = deployed.component
+    findings = Findings(resource=written.name)
+    connections = [
+        bound
+        for index, connection in enumerate(written.connections)
+        if (bound := _bind(cell, written, connection, around, findings.at("connections").at(index)))
+    ]
+    for index, endpoint in enumerate(written.endpoints):
+        for other, name in sorted(around.routes.get(endpoint.endpoint, ())):
+            findings.at("endpoints").at(index).at("path").add(
+                "ROUTE_COLLISION",
+                f'public host and path of endpoint "{endpoint.endpoint}" are those of "{name}" of '
+                f'component "{other}", too: give one of them another path or hostname',
+                value=path(endpoint),
+            )
+    if findings.problems:
+        return Resolution(problems=tuple(findings.problems))
+    return Resolution(
+        component=ResolvedComponent(
+            component=last_segment(written.name),
+            release=deployed.release,
+            kind=written.component_kind,
+            workload=default_workload(written),
+            endpoints=tuple(
+                _endpoint(written, e, around.callers.get(e.endpoint, frozenset()))
+                for e in sorted(written.endpoints, key=lambda e: e.endpoint)
+            ),
+            connections=tuple(sorted(connections, key=lambda c: c.connection)),
+        )
+    )
+
+
+def _bind(
+    cell: CellName,
+    caller: Component,
+    connection: Connection,
+    around: Surroundings,
+    at: Findings,
+) -> ResolvedConnection | None:
+    external = connection.external_host
+    if external is not None:
+        return ResolvedConnection(
+            connection=connection.connection,
+            protocol=external.protocol,
+            external=ExternalTarget(host=external.host, port=external.port),
+            inject=connection.inject,
+        )
+    target = connection.component_endpoint
+    if target is None:
+        at.add("FIELD_REQUIRED", f'connection "{connection.connection}" has no target: name one')
+        return None
+    where = at.at("component_endpoint")
+    provider = around.providers.get(target.component)
+    if provider is None:
+        where.at("component").add(
+            "PROVIDER_NOT_DEPLOYED",
+            f'component "{target.component}" is not deployed in environment "{cell.environment}": '
+            "deploy or promote it there",
+            value=target.component,
+        )
+        return None
+    endpoint = check_reach(caller.name, provider, target.endpoint, where)
+    if endpoint is None:
+        return None
+    return _bound(connection, caller, provider, endpoint)
+
+
+def _bound(
+    connection: Connection, caller: Component, provider: Component, endpoint: Endpoint
+) -> ResolvedConnection:
+    own = project_of(caller.name) == project_of(provider.name)
+    component = last_segment(provider.name)
+    return ResolvedConnection(
+        connection=connection.connection,
+        protocol=endpoint.protocol,
+        cell=CellTarget(
+            component=component,
+            endpoint=endpoint.endpoint,
+            port=endpoint.port,
+            target_port=target_port(endpoint),
+        )
+        if own
+        else None,
+        organization=None
+        if own
+        else OrganizationTarget(
+            project=last_segment(project_of(provider.name)),
+            component=component,
+            endpoint=endpoint.endpoint,
+            path=path(endpoint),
+        ),
+        inject=connection.inject,
+    )
+
+
+def _endpoint(
+    component: Component, endpoint: Endpoint, callers: frozenset[str]
+) -> ResolvedEndpoint:
+    own = project_of(component.name)
+    visible = Visibility.ORGANIZATION in endpoint.visibilities
+    return ResolvedEndpoint(
+        endpoint=endpoint.endpoint,
+        protocol=endpoint.protocol,
+        port=endpoint.port,
+        target_port=target_port(endpoint),
+        visibilities=tuple(v for v in Visibility if v in endpoint.visibilities),
+        path=path(endpoint),
+        hostname=endpoint.hostname,
+        cell_callers=tuple(sorted({last_segment(c) for c in callers if project_of(c) == own})),
+        # A caller that the endpoint is not visible to has a problem of its own, and no way in.
+        organization_callers=tuple(
+            sorted({last_segment(project_of(c)) for c in callers if project_of(c) != own})
+        )
+        if visible
+        else (),
+    )
+
+
+def frame(
+    cell: CellName,
+    organization: Organization,
+    environment: Environment,
+    outbound: Iterable[OutboundConnection],
+) -> CellFrame:
+    """What holds for a whole Cell: the stricter of the organization and the environment."""
+    return CellFrame(
+        organization=cell.organization,
+        project=cell.project,
+        environment=cell.environment,
+        namespace=cell.namespace,
+        isolation=stricter_isolation(organization.isolation, environment.isolation),
+        encryption=stricter_encryption(organization.encryption, environment.encryption),
+        production=environment.production,
+        public_domain=public_domain(environment),
+        organization_domain=organization_domain(environment),
+        outbound=tuple(sorted(outbound, key=lambda o: (o.component, o.connection.connection))),
+    )
+
+
+def stricter_isolation(*levels: Isolation) -> Isolation:
+    """Strict if any says so; open otherwise."""
+    return Isolation.STRICT if Isolation.STRICT in levels else Isolation.OPEN
+
+
+_ENCRYPTION_ORDER: Final = {
+    Encryption.UNSPECIFIED: 0,
+    Encryption.ANY: 1,
+    Encryption.WIREGUARD: 2,
+    Encryption.IPSEC: 2,
+    Encryption.MTLS: 3,
+}
+
+
+def stricter_encryption(organization: Encryption, environment: Encryption) -> Encryption:
+    """The stricter; of two that are equally strict, the narrower level's."""
+    order = _ENCRYPTION_ORDER
+    return organization if order[organization] > order[environment] else environment
+
+
+def outbound_of(component: ResolvedComponent) -> tuple[OutboundConnection, ...]:
+    """The connections of a component that leave its Cell."""
+    return tuple(
+        OutboundConnection(component=component.component, connection=connection)
+        for connection in component.connections
+        if connection.cell is None
+    )
+
+
+def public_routes(
+    cell: CellName, component: Component, environment: Environment
+) -> dict[str, Route]:
+    """Public host and path of each public endpoint, by its id."""
+    domain = public_domain(environment)
+    bare = CellFrame(
+        organization=cell.organization,
+        project=cell.project,
+        environment=cell.environment,
+        namespace=cell.namespace,
+        public_domain=domain,
+    )
+    return {
+        e.endpoint: (addresses.public_host(bare, _endpoint(component, e, frozenset())), path(e))
+        for e in component.endpoints
+        if Visibility.PUBLIC in e.visibilities
+    }
+
+
+def calls_of(component: Component | None) -> frozenset[EndpointKey]:
+    """Every endpoint of a component that *component* connects to."""
+    if component is None:
+        return frozenset()
+    return frozenset(
+        (c.component_endpoint.component, c.component_endpoint.endpoint)
+        for c in component.connections
+        if c.component_endpoint is not None
+    )
+
+
+Face: TypeAlias = tuple[Protocol, int, int, bool, str]
+
+
+def faces_of(component: Component | None) -> dict[str, Face]:
+    """What callers see of each endpoint."""
+    if component is None:
+        return {}
+    return {
+        e.endpoint: (
+            e.protocol,
+            e.port,
+            target_port(e),
+            Visibility.ORGANIZATION in e.visibilities,
+            path(e),
+        )
+        for e in component.endpoints
+    }
+
+
+def touched_endpoints(before: Component | None, after: Component | None) -> frozenset[str]:
+    """Endpoints whose callers must resolve again."""
+    old, new = faces_of(before), faces_of(after)
+    if (before is None) != (after is None) or old.keys() != new.keys():
+        # Who calls an endpoint that never was has another problem now.
+        return frozenset({ANY_ENDPOINT})
+    return frozenset(e for e in new if old[e] != new[e])
+
+
+def touched_targets(before: Component | None, after: Component | None) -> frozenset[str]:
+    """Names of the components whose callers changed."""
+    return frozenset(component for component, _ in calls_of(before) ^ calls_of(after))

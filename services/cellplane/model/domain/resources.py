@@ -1,0 +1,151 @@
+"""Resources as they are written. Field names are those of the contract, so that one codec serves.
+
+What every resource has (``uid``, times, ``etag``, notes) stays on the wire's message: no rule here
+reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cellplane.cell.cell import Injection
+from cellplane.cell.protocol import Protocol
+from cellplane.cell.visibility import Encryption, Isolation, Visibility
+from cellplane.cell.workload import (
+    Autoscaling,
+    ComponentKind,
+    EnvironmentVariable,
+    Resources,
+    Workload,
+)
+from cellplane.model.domain.requirement import PlacementRequirement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """The outermost owner; nothing refers across."""
+
+    name: str
+    isolation: Isolation = Isolation.UNSPECIFIED
+    encryption: Encryption = Encryption.UNSPECIFIED
+    placement: PlacementRequirement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where releases run: rules, domains, and what its Cells ask of data planes."""
+
+    name: str
+    isolation: Isolation = Isolation.UNSPECIFIED
+    encryption: Encryption = Encryption.UNSPECIFIED
+    placement: PlacementRequirement | None = None
+    production: bool = False
+    public_domain: str = ""
+    organization_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionPath:
+    """From where to where releases may be promoted."""
+
+    source_environment: str
+    target_environments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentPipeline:
+    """The way of a release through environments."""
+
+    name: str
+    promotion_paths: tuple[PromotionPath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What becomes a Cell in each environment."""
+
+    name: str
+    deployment_pipeline: str
+    placement: PlacementRequirement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A port of a component that others call."""
+
+    endpoint: str
+    protocol: Protocol
+    port: int
+    target_port: int | None = None
+    visibilities: tuple[Visibility, ...] = ()
+    path: str = ""
+    hostname: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentEndpoint:
+    """An endpoint of a component, by the component's name."""
+
+    component: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalHost:
+    """A host outside of the organization's Cells."""
+
+    host: str
+    port: int
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Something that a component calls. One target is set."""
+
+    connection: str
+    component_endpoint: ComponentEndpoint | None = None
+    external_host: ExternalHost | None = None
+    inject: Injection = field(default_factory=Injection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One process of a project: what runs, where it can be called, what it calls."""
+
+    name: str
+    component_kind: ComponentKind
+    workload: Workload
+    endpoints: tuple[Endpoint, ...] = ()
+    connections: tuple[Connection, ...] = ()
+    auto_deploy: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What one environment wants otherwise than the release says."""
+
+    env: tuple[EnvironmentVariable, ...] = ()
+    replicas: int | None = None
+    resources: Resources | None = None
+    autoscaling: Autoscaling | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A release in an environment."""
+
+    name: str
+    release: str
+    overrides: Overrides | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The step of releases from one environment to the next."""
+
+    name: str
+    source_environment: str
+    target_environment: str
+    components: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""What follows from a batch that is stored: releases, deployments, and Cells that are resolved.
+
+All of it in the batch's own transaction, so that nobody ever sees the one without the other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cellplane.api.model.v1 import cell_pb2, component_pb2, deployment_pb2
+from cellplane.cell.problem import Invalid, Problem
+from cellplane.cell.visibility import Visibility
+from cellplane.model.batch import Batch, Change, complete
+from cellplane.model.convert import Codecs, intent_of, release_of
+from cellplane.model.domain.default import override
+from cellplane.model.domain.kinds import Kind, environment_name, organization_of, project_of
+from cellplane.model.domain.promote import first_environment
+from cellplane.model.domain.references import Reference, Resource, references_of
+from cellplane.model.domain.resolve import Deployed
+from cellplane.model.domain.resources import Deployment, DeploymentPipeline
+from cellplane.model.records import Records
+from cellplane.model.repository import Repository
+from cellplane.model.resolution import Resolver, Shift
+from cellplane.store.database import Transaction
+
+_FRAME_FIELDS = {
+    Kind.ORGANIZATION: ("isolation", "encryption", "placement"),
+    Kind.ENVIRONMENT: (
+        "isolation",
+        "encryption",
+        "placement",
+        "production",
+        "effective_public_domain",
+        "effective_organization_domain",
+    ),
+    Kind.PROJECT: ("placement",),
+}
+
+
+class Effects:
+    """Applies what follows from batches."""
+
+    def __init__(
+        self, codecs: Codecs, repository: Repository, records: Records, resolver: Resolver
+    ) -> None:
+        self._codecs = codecs
+        self._repository = repository
+        self._records = records
+        self._resolver = resolver
+
+    async def apply(self, tx: Transaction, batch: Batch) -> None:
+        """Bring about what a batch means; its resources are stored already.
+
+        Raises:
+            Invalid: public endpoints of the batch collide with others that are deployed.
+        """
+        await self._mention(tx, batch)
+        deployments = [*batch.of_kind(Kind.DEPLOYMENT), *await self._release(tx, batch)]
+        moves = await self._moves(tx, batch, deployments)
+        frames = await self._frames(tx, batch)
+        shifts = {
+            environment: Shift(
+                moves=moves.get(environment, {}),
+                cells=frozenset(frames.get(environment, ())),
+                everything=environment in batch.by_name
+                and _has_new_domain(batch.by_name[environment]),
+            )
+            for environment in moves.keys() | frames.keys()
+        }
+        await self._resolver.settle(tx, shifts)
+        await self._refuse_collisions(tx, moves)
+
+    async def _mention(self, tx: Transaction, batch: Batch) -> None:
+        for change in batch.changes:
+            if change.new is None:
+                await self._repository.write_mentions(tx, change.name, ())
+                continue
+            new = batch.resource(change.kind, change.name)
+            own = () if new is None else _mentions(new)
+            if change.old is None or own != self._mentions(change.kind, change.old):
+                await self._repository.write_mentions(tx, change.name, own)
+
+    def _mentions(self, kind: Kind, message: Any) -> tuple[Reference, ...]:
+        return _mentions(self._codecs.resource(kind, message))
+
+    async def _release(self, tx: Transaction, batch: Batch) -> list[Change]:
+        """Make releases of components, and deploy those that want it to the first environment."""
+        fresh = [c for c in batch.of_kind(Kind.COMPONENT) if c.new is not None]
+        releases = {c.name: release_of(c.new) for c in fresh if _is_new_intent(c)}
+        if not releases and not any(_is_deployed_now(c) for c in fresh):
+            return []
+        await batch.look_up(tx, [r.name for r in releases.values()])
+        for release in releases.values():
+            if batch.stored(release.name) is None:
+                await self._records.write(tx, release, None)
+        targets = await self._first_deployments(
+            tx, batch, [c for c in fresh if _is_deployed_now(c)]
+        )
+        changes: list[Change] = []
+        for component, name in targets:
+            if name in batch.by_name:
+                # Who writes a deployment says what it is.
+                continue
+            record = batch.stored(name)
+            old = record.message if record else None
+            new = deployment_pb2.Deployment(name=name)
+            if old is not None:
+                new.CopyFrom(old)
+            new.release = component.latest_release
+            complete(self._codecs, Kind.DEPLOYMENT, new)
+            if old is not None and old.release == new.release:
+                continue
+            await self._records.write(tx, new, record.stored if record else None)
+            if old is None:
+                mentions = self._mentions(Kind.DEPLOYMENT, new)
+                await self._repository.write_mentions(tx, name, mentions)
+            changes.append(Change(kind=Kind.DEPLOYMENT, name=name, old=old, new=new))
+        return changes
+
+    async def _first_deployments(
+        self, tx: Transaction, batch: Batch, changes: Iterable[Change]
+    ) -> list[tuple[Any, str]]:
+        """Name of each component's deployment in its pipeline's first environment."""
+        components = [c.new for c in changes]
+        await batch.look_up(tx, {project_of(c.name) for c in components})
+        projects = {c.name: batch.message(project_of(c.name)) for c in components}
+        await batch.look_up(tx, {p.deployment_pipeline for p in projects.values() if p})
+        found: dict[str, str] = {}
+        for component in components:
+            project = projects[component.name]
+            pipeline = batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
+            if isinstance(pipeline, DeploymentPipeline):
+                environment = first_environment(pipeline).rsplit("/", 1)[-1]
+                found[component.name] = f"{component.name}/deployments/{environment}"
+        await batch.look_up(tx, found.values())
+        return [(c, found[c.name]) for c in components if c.name in found]
+
+    async def _moves(
+        self, tx: Transaction, batch: Batch, deployments: list[Change]
+    ) -> dict[str, dict[str, Deployed | None]]:
+        """What is deployed where, by environment and component."""
+        await batch.look_up(
+            tx, [d.new.release for d in deployments if d.new and not batch.is_there(d.new.release)]
+        )
+        moves: dict[str, dict[str, Deployed | None]] = defaultdict(dict)
+        for change in deployments:
+            component, _, environment_id = change.name.rpartition("/deployments/")
+            environment = environment_name(organization_of(change.name), environment_id)
+            if change.new is None:
+                moves[environment][component] = None
+                continue
+            written = self._codecs.resource(Kind.DEPLOYMENT, change.new)
+            release = batch.message(change.new.release)
+            if not isinstance(written, Deployment) or release is None:
+                raise ValueError(f'release "{change.new.release}" is not there')
+            snapshot = self._codecs.component.to_domain(release.snapshot)
+            moves[environment][component] = Deployed(
+                release=change.new.release.rsplit("/", 1)[-1],
+                component=override(snapshot, written.overrides),
+            )
+        return moves
+
+    async def _frames(self, tx: Transaction, batch: Batch) -> dict[str, set[str]]:
+        """Cells whose frame or requirement a batch changes, by environment."""
+        names: set[str] = set()
+        for change in batch.changes:
+            fields = _FRAME_FIELDS.get(change.kind, ())
+            if not change.old or not change.new or not _differ(change.old, change.new, fields):
+                continue
+            match change.kind:
+                case Kind.ORGANIZATION:
+                    names |= {*await self._repository.cell_names(tx, organization=change.name)}
+                case Kind.ENVIRONMENT:
+                    names |= {*await self._repository.cell_names(tx, environment=change.name)}
+                case _:
+                    names |= {*await self._repository.cell_names(tx, project=change.name)}
+        found: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            environment = environment_name(organization_of(name), name.rsplit("/", 1)[-1])
+            found[environment].add(name)
+        return found
+
+    async def _refuse_collisions(
+        self, tx: Transaction, moves: Mapping[str, Mapping[str, Deployed | None]]
+    ) -> None:
+        problems: list[Problem] = []
+        for environment, moved in moves.items():
+            public = [name for name, deployed in moved.items() if deployed and _is_public(deployed)]
+            if not public:
+                continue
+            rows = await self._repository.read_deployed(tx, environment, public)
+            for row in rows.values():
+                found = cell_pb2.Cell.FromString(row.problems or b"").problems
+                problems += [
+                    self._codecs.problem.to_domain(p)
+                    for p in found
+                    if p.reason == "ROUTE_COLLISION"
+                ]
+        if problems:
+            raise Invalid(
+                f"public endpoints collide: {problems[0].message}",
+                problems=problems,
+                reason="RESOURCE_INVALID",
+            )
+
+
+def _mentions(resource: Resource) -> tuple[Reference, ...]:
+    """References that keep their target from being deleted: not those to what it is inside of.
+
+    Releases are nobody's to delete.
+    """
+    return tuple(
+        r
+        for r in references_of(resource)
+        if r.kind is not Kind.RELEASE and not resource.name.startswith(f"{r.target}/")
+    )
+
+
+def _is_new_intent(change: Change) -> bool:
+    return change.old is None or intent_of(change.old) != intent_of(change.new)
+
+
+def _is_deployed_now(change: Change) -> bool:
+    if not _auto_deploys(change.new):
+        return False
+    return _is_new_intent(change) or not _auto_deploys(change.old)
+
+
+def _auto_deploys(component: component_pb2.Component) -> bool:
+    return component.auto_deploy if component.HasField("auto_deploy") else True
+
+
+def _differ(old: Any, new: Any, fields: Iterable[str]) -> bool:
+    return any(getattr(old, field) != getattr(new, field) for field in fields)
+
+
+def _has_new_domain(change: Change) -> bool:
+    return bool(
+        change.old
+        and change.new
+        and change.old.effective_public_domain != change.new.effective_public_domain
+    )
+
+
+def _is_public(deployed: Deployed) -> bool:
+    return any(Visibility.PUBLIC in e.visibilities for e in deployed.component.endpoints)

@@ -1,0 +1,255 @@
+"""Keeps every Cell resolved: after a change, exactly what the change can touch is resolved again.
+
+Gather, pure call, apply: rows are read in a few batches, ``domain.resolve`` decides, what differs
+is written. A Cell whose components all resolve gets a new revision at once; one with a problem
+keeps its last whole revision, and what has changed meanwhile waits as dirty rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from cellplane.cell.names import CellName
+from cellplane.model.convert import Codecs
+from cellplane.model.domain.kinds import cell_name, project_of
+from cellplane.model.domain.resolve import (
+    ANY_ENDPOINT,
+    Deployed,
+    EndpointKey,
+    Route,
+    Surroundings,
+    calls_of,
+    public_routes,
+    resolve,
+    touched_endpoints,
+    touched_targets,
+)
+from cellplane.model.domain.resources import Component, Environment
+from cellplane.model.repository import DeployedRow, Repository
+from cellplane.model.whole import Whole
+from cellplane.store.database import Transaction
+
+Moves: TypeAlias = Mapping[str, Deployed | None]
+"""By component: what is deployed of it now, or nothing any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """What a transaction changes of what is deployed in one environment."""
+
+    moves: Moves = field(default_factory=dict)
+    cells: frozenset[str] = frozenset()
+    """Cells whose frame or requirement may differ."""
+    everything: bool = False
+    """Whether every component must be looked at again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Scene:
+    """What is known of one environment while it is settled."""
+
+    name: str
+    environment: Environment
+    rows: dict[str, DeployedRow] = field(default_factory=dict)
+    components: dict[str, Component | None] = field(default_factory=dict)
+    """As they are deployed after the change; ``None`` if not at all."""
+
+
+class Resolver:
+    """Settles environments inside of transactions."""
+
+    def __init__(self, codecs: Codecs, repository: Repository, whole: Whole) -> None:
+        self._codecs = codecs
+        self._repository = repository
+        self._whole = whole
+
+    async def settle(self, tx: Transaction, shifts: Mapping[str, Shift]) -> None:
+        """Resolve again what *shifts*, by environment, touch, and make Cells whole."""
+        for name in sorted(shifts):
+            await self._settle(tx, name, shifts[name])
+
+    async def _settle(self, tx: Transaction, name: str, shift: Shift) -> None:
+        cells = set(shift.cells)
+        environment_id = name.rsplit("/", 1)[-1]
+        likely = cells | {str(cell_name(project_of(c), environment_id)) for c in shift.moves}
+        owners = await self._whole.look_up(tx, name, likely)
+        if owners is None:
+            return
+        scene = _Scene(name=name, environment=owners.environment)
+        changed: list[DeployedRow] = []
+        if shift.moves or shift.everything:
+            affected = await self._spread(tx, scene, shift)
+            changed = await self._resolve(tx, scene, shift.moves, affected)
+            known = scene.rows.keys()
+            await self._repository.write_deployed(tx, changed, known)
+        await self._whole.settle(tx, owners, cells, changed)
+
+    async def _spread(self, tx: Transaction, scene: _Scene, shift: Shift) -> set[str]:
+        """Everything that a shift touches; the indices are as after it."""
+        moves = dict(shift.moves)
+        if shift.everything:
+            moved = {*moves, *await self._repository.components_in(tx, scene.name)}
+        else:
+            moved = set(moves)
+        await self._load(tx, scene, moved)
+        before = dict(scene.components)
+        for component, deployed in moves.items():
+            scene.components[component] = deployed.component if deployed else None
+        affected = set(moved)
+        touched: dict[str, frozenset[str]] = {}
+        called: dict[str, Collection[EndpointKey]] = {}
+        for component in moved:
+            old, new = before.get(component), scene.components.get(component)
+            if endpoints := touched_endpoints(old, new):
+                touched[component] = endpoints
+            affected |= touched_targets(old, new)
+            if calls_of(old) != calls_of(new):
+                called[component] = calls_of(new)
+        if touched:
+            for caller, target, endpoint in await self._repository.read_callers(
+                tx, scene.name, touched
+            ):
+                if endpoint in touched[target] or ANY_ENDPOINT in touched[target]:
+                    affected.add(caller)
+        await self._repository.write_calls(tx, scene.name, called)
+        affected |= await self._reroute(tx, scene, moved, before, again=shift.everything)
+        return affected
+
+    async def _reroute(
+        self,
+        tx: Transaction,
+        scene: _Scene,
+        moved: Collection[str],
+        before: Mapping[str, Component | None],
+        *,
+        again: bool,
+    ) -> set[str]:
+        """Bring the index of public routes up to date; who shares a route that changed."""
+        changed: dict[str, Mapping[str, Route]] = {}
+        shared: set[Route] = set()
+        for component in moved:
+            old = _routes(scene, component, before.get(component))
+            new = _routes(scene, component, scene.components.get(component))
+            if old != new or (again and new):
+                changed[component] = new
+                shared |= {*old.values(), *new.values()}
+        if not changed:
+            return set()
+        await self._repository.write_routes(tx, scene.name, changed)
+        users = await self._repository.read_routes(tx, scene.name, shared)
+        return {component for keys in users.values() for component, _ in keys}
+
+    async def _resolve(
+        self, tx: Transaction, scene: _Scene, moves: Moves, affected: set[str]
+    ) -> list[DeployedRow]:
+        """Resolve every affected component; the rows that differ from before."""
+        await self._load(tx, scene, affected)
+        there = {c: component for c in affected if (component := scene.components.get(c))}
+        await self._load(tx, scene, {target for c in there.values() for target, _ in calls_of(c)})
+        callers: dict[EndpointKey, set[str]] = defaultdict(set)
+        exposed = [name for name, component in there.items() if component.endpoints]
+        for caller, target, endpoint in await self._repository.read_callers(
+            tx, scene.name, exposed
+        ):
+            callers[target, endpoint].add(caller)
+        own = {name: _routes(scene, name, component) for name, component in there.items()}
+        users = await self._repository.read_routes(
+            tx, scene.name, {route for routes in own.values() for route in routes.values()}
+        )
+        changed: list[DeployedRow] = []
+        for name in sorted(affected):
+            old = scene.rows.get(name)
+            component = there.get(name)
+            if component is None:
+                row = old and _gone(old)
+            else:
+                deployed = moves.get(name)
+                release = deployed.release if deployed else old.release if old else ""
+                around = Surroundings(
+                    providers={
+                        target: provider
+                        for target, _ in calls_of(component)
+                        if (provider := scene.components.get(target))
+                    },
+                    callers={
+                        e.endpoint: frozenset(callers.get((name, e.endpoint), ()))
+                        for e in component.endpoints
+                    },
+                    routes={
+                        endpoint: frozenset(users.get(route, ())) - {(name, endpoint)}
+                        for endpoint, route in own[name].items()
+                    },
+                )
+                written = (
+                    old.written
+                    if old is not None and old.written and name not in moves
+                    else self._codecs.component_bytes(component)
+                )
+                row = self._row(
+                    scene, old, Deployed(release=release, component=component), around, written
+                )
+            if row is not None and row != old:
+                changed.append(row)
+        return changed
+
+    def _row(
+        self,
+        scene: _Scene,
+        old: DeployedRow | None,
+        deployed: Deployed,
+        around: Surroundings,
+        written: bytes,
+    ) -> DeployedRow:
+        name = deployed.component.name
+        cell = _cell(scene, name)
+        result = resolve(cell, deployed, around)
+        resolved = self._codecs.resolved_bytes(result.component) if result.component else None
+        base = old or DeployedRow(environment=scene.name, component=name, cell=str(cell))
+        return replace(
+            base,
+            release=deployed.release,
+            is_deployed=True,
+            is_dirty=resolved is not None and resolved != base.wanted,
+            written=written,
+            problems=self._codecs.problems_bytes(result.problems) if result.problems else None,
+            resolved=resolved,
+        )
+
+    async def _load(self, tx: Transaction, scene: _Scene, names: Collection[str]) -> None:
+        """Read the rows of *names* that were not read yet."""
+        missing = set(names) - scene.components.keys()
+        if not missing:
+            return
+        rows = await self._repository.read_deployed(tx, scene.name, missing)
+        for name in missing:
+            row = rows.get(name)
+            if row is not None:
+                scene.rows[name] = row
+            scene.components[name] = (
+                self._codecs.component_of(row.written) if row and row.written else None
+            )
+
+
+def _gone(row: DeployedRow) -> DeployedRow:
+    return replace(
+        row,
+        release="",
+        is_deployed=False,
+        is_dirty=row.wanted is not None,
+        written=None,
+        problems=None,
+        resolved=None,
+    )
+
+
+def _cell(scene: _Scene, component: str) -> CellName:
+    return cell_name(project_of(component), scene.name.rsplit("/", 1)[-1])
+
+
+def _routes(scene: _Scene, name: str, component: Component | None) -> dict[str, Route]:
+    if component is None:
+        return {}
+    return public_routes(_cell(scene, name), component, scene.environment)

@@ -1,0 +1,169 @@
+"""Puts the model together on a server: every servicer of ``model.v1``, on one database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from cellplane.api.model.v1 import (
+    cell_pb2_grpc,
+    component_pb2_grpc,
+    deployment_pb2_grpc,
+    deployment_pipeline_pb2_grpc,
+    environment_pb2_grpc,
+    organization_pb2_grpc,
+    project_pb2_grpc,
+    promotion_pb2_grpc,
+    release_pb2_grpc,
+    resource_pb2_grpc,
+    workload_pb2_grpc,
+)
+from cellplane.api.type.v1 import compile_pb2
+from cellplane.model.apply import Applier
+from cellplane.model.cell_feed import CellFeed
+from cellplane.model.check import Checker
+from cellplane.model.convert import Codecs
+from cellplane.model.delete import Deleter
+from cellplane.model.effects import Effects
+from cellplane.model.promotion import Promoter
+from cellplane.model.records import Records
+from cellplane.model.repository import Repository
+from cellplane.model.resolution import Resolver
+from cellplane.model.service_cells import CellService
+from cellplane.model.service_resources import ResourceService
+from cellplane.model.service_standard import (
+    ComponentService,
+    DeploymentPipelineService,
+    DeploymentService,
+    EnvironmentService,
+    OrganizationService,
+    ProjectService,
+    PromotionService,
+    ReleaseService,
+)
+from cellplane.model.transactions import Transactions
+from cellplane.model.whole import Whole
+from cellplane.model.workload.compile import compile as compile_workloads
+from cellplane.model.writes import Writes
+from cellplane.rpc.compile import CompileAdapter
+from cellplane.rpc.pagination import PageTokens
+from cellplane.rpc.server import Server
+from cellplane.runtime.clock import Clock
+from cellplane.store.database import Database
+from cellplane.store.feed import Feed
+from cellplane.store.resources import Resources, ResourceTables
+
+_PACKAGE = "cellplane.api.model.v1."
+
+
+class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
+    """Compiles the workloads of Cells."""
+
+    def __init__(self) -> None:
+        self._compile = CompileAdapter(compile_workloads)
+
+    async def Compile(  # noqa: N802 - the contract's name
+        self, request: compile_pb2.CompileRequest, context: Any
+    ) -> compile_pb2.CompileResponse:
+        """See ``model/v1/workload.proto``."""
+        del context
+        return self._compile.answer(request)
+
+
+@asynccontextmanager
+async def serve_model(
+    server: Server, database: Database, *, clock: Clock, key: bytes, zones: Collection[str]
+) -> AsyncIterator[None]:
+    """Register every servicer of the model; its feed runs while this is entered.
+
+    Args:
+        server: Where to register.
+        database: The model's own, open.
+        clock: Where times come from.
+        key: Signs page tokens.
+        zones: IANA time zones that schedules may name.
+    """
+    resources = Resources(ResourceTables(sa.MetaData()))
+    repository = Repository()
+    records = Records(resources, clock)
+    codecs = Codecs()
+    cell_feed = CellFeed(database, repository)
+    whole = Whole(codecs, repository, records, cell_feed.ring)
+    effects = Effects(codecs, repository, records, Resolver(codecs, repository, whole))
+    checker = Checker(codecs, repository, zones)
+    transactions = Transactions(database=database, resources=resources, clock=clock)
+    tokens = PageTokens(key)
+    writes = Writes(
+        transactions=transactions,
+        tokens=tokens,
+        codecs=codecs,
+        records=records,
+        checker=checker,
+        effects=effects,
+        deleter=Deleter(codecs, repository, records, effects),
+    )
+    promoter = Promoter(codecs, repository, records, checker, effects)
+    applier = Applier(codecs, records, checker, effects)
+    async with Feed(database, resources) as feed:
+        for name, add, servicer in (
+            (
+                "OrganizationService",
+                organization_pb2_grpc.add_OrganizationServiceServicer_to_server,
+                OrganizationService(writes),
+            ),
+            (
+                "EnvironmentService",
+                environment_pb2_grpc.add_EnvironmentServiceServicer_to_server,
+                EnvironmentService(writes),
+            ),
+            (
+                "DeploymentPipelineService",
+                deployment_pipeline_pb2_grpc.add_DeploymentPipelineServiceServicer_to_server,
+                DeploymentPipelineService(writes),
+            ),
+            (
+                "ProjectService",
+                project_pb2_grpc.add_ProjectServiceServicer_to_server,
+                ProjectService(writes),
+            ),
+            (
+                "ComponentService",
+                component_pb2_grpc.add_ComponentServiceServicer_to_server,
+                ComponentService(writes),
+            ),
+            (
+                "ReleaseService",
+                release_pb2_grpc.add_ReleaseServiceServicer_to_server,
+                ReleaseService(writes),
+            ),
+            (
+                "DeploymentService",
+                deployment_pb2_grpc.add_DeploymentServiceServicer_to_server,
+                DeploymentService(writes),
+            ),
+            (
+                "PromotionService",
+                promotion_pb2_grpc.add_PromotionServiceServicer_to_server,
+                PromotionService(writes, promoter, transactions),
+            ),
+            (
+                "ResourceService",
+                resource_pb2_grpc.add_ResourceServiceServicer_to_server,
+                ResourceService(transactions, applier, feed, repository),
+            ),
+            (
+                "CellService",
+                cell_pb2_grpc.add_CellServiceServicer_to_server,
+                CellService(database, resources, records, repository, cell_feed, tokens),
+            ),
+            (
+                "WorkloadService",
+                workload_pb2_grpc.add_WorkloadServiceServicer_to_server,
+                WorkloadService(),
+            ),
+        ):
+            server.add(_PACKAGE + name, add, servicer)
+        yield

@@ -1,0 +1,316 @@
+"""What people write, on the wire: one servicer for each kind, each method one call.
+
+The methods' names are the contract's; what they mean stands in its files.
+"""
+# ruff: noqa: ARG002, N802
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from cellplane.api.model.v1 import (
+    component_pb2,
+    component_pb2_grpc,
+    deployment_pb2,
+    deployment_pb2_grpc,
+    deployment_pipeline_pb2,
+    deployment_pipeline_pb2_grpc,
+    environment_pb2,
+    environment_pb2_grpc,
+    organization_pb2,
+    organization_pb2_grpc,
+    project_pb2,
+    project_pb2_grpc,
+    promotion_pb2,
+    promotion_pb2_grpc,
+    release_pb2,
+    release_pb2_grpc,
+)
+from cellplane.model.domain.kinds import Kind
+from cellplane.model.promotion import Promoter
+from cellplane.model.transactions import Transactions
+from cellplane.model.writes import Writes, collection_of
+from cellplane.resource.standard import etag_of
+from cellplane.store.database import Transaction
+
+
+class OrganizationService(organization_pb2_grpc.OrganizationServiceServicer):
+    """See ``model/v1/organization.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.ORGANIZATION, organization_pb2.Organization)
+
+    async def CreateOrganization(
+        self, request: organization_pb2.CreateOrganizationRequest, context: Any
+    ) -> organization_pb2.Organization:
+        """Create an organization."""
+        return await self._methods.create(request)
+
+    async def GetOrganization(
+        self, request: organization_pb2.GetOrganizationRequest, context: Any
+    ) -> organization_pb2.Organization:
+        """Read an organization."""
+        return await self._methods.get(request)
+
+    async def ListOrganizations(
+        self, request: organization_pb2.ListOrganizationsRequest, context: Any
+    ) -> organization_pb2.ListOrganizationsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, organization_pb2.ListOrganizationsResponse())
+
+    async def UpdateOrganization(
+        self, request: organization_pb2.UpdateOrganizationRequest, context: Any
+    ) -> organization_pb2.Organization:
+        """Change an organization."""
+        return await self._methods.update(request)
+
+    async def DeleteOrganization(
+        self, request: organization_pb2.DeleteOrganizationRequest, context: Any
+    ) -> Empty:
+        """Delete an organization."""
+        return await self._methods.delete(request)
+
+
+class EnvironmentService(environment_pb2_grpc.EnvironmentServiceServicer):
+    """See ``model/v1/environment.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.ENVIRONMENT, environment_pb2.Environment)
+
+    async def CreateEnvironment(
+        self, request: environment_pb2.CreateEnvironmentRequest, context: Any
+    ) -> environment_pb2.Environment:
+        """Create an environment."""
+        return await self._methods.create(request)
+
+    async def GetEnvironment(
+        self, request: environment_pb2.GetEnvironmentRequest, context: Any
+    ) -> environment_pb2.Environment:
+        """Read an environment."""
+        return await self._methods.get(request)
+
+    async def ListEnvironments(
+        self, request: environment_pb2.ListEnvironmentsRequest, context: Any
+    ) -> environment_pb2.ListEnvironmentsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, environment_pb2.ListEnvironmentsResponse())
+
+    async def UpdateEnvironment(
+        self, request: environment_pb2.UpdateEnvironmentRequest, context: Any
+    ) -> environment_pb2.Environment:
+        """Change an environment."""
+        return await self._methods.update(request)
+
+    async def DeleteEnvironment(
+        self, request: environment_pb2.DeleteEnvironmentRequest, context: Any
+    ) -> Empty:
+        """Delete an environment."""
+        return await self._methods.delete(request)
+
+
+class DeploymentPipelineService(deployment_pipeline_pb2_grpc.DeploymentPipelineServiceServicer):
+    """See ``model/v1/deployment_pipeline.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(
+            Kind.DEPLOYMENT_PIPELINE, deployment_pipeline_pb2.DeploymentPipeline
+        )
+
+    async def CreateDeploymentPipeline(
+        self, request: deployment_pipeline_pb2.CreateDeploymentPipelineRequest, context: Any
+    ) -> deployment_pipeline_pb2.DeploymentPipeline:
+        """Create a pipeline."""
+        return await self._methods.create(request)
+
+    async def GetDeploymentPipeline(
+        self, request: deployment_pipeline_pb2.GetDeploymentPipelineRequest, context: Any
+    ) -> deployment_pipeline_pb2.DeploymentPipeline:
+        """Read a pipeline."""
+        return await self._methods.get(request)
+
+    async def ListDeploymentPipelines(
+        self, request: deployment_pipeline_pb2.ListDeploymentPipelinesRequest, context: Any
+    ) -> deployment_pipeline_pb2.ListDeploymentPipelinesResponse:
+        """List them, by name."""
+        return await self._methods.list(
+            request, deployment_pipeline_pb2.ListDeploymentPipelinesResponse()
+        )
+
+    async def UpdateDeploymentPipeline(
+        self, request: deployment_pipeline_pb2.UpdateDeploymentPipelineRequest, context: Any
+    ) -> deployment_pipeline_pb2.DeploymentPipeline:
+        """Change a pipeline."""
+        return await self._methods.update(request)
+
+    async def DeleteDeploymentPipeline(
+        self, request: deployment_pipeline_pb2.DeleteDeploymentPipelineRequest, context: Any
+    ) -> Empty:
+        """Delete a pipeline."""
+        return await self._methods.delete(request)
+
+
+class ProjectService(project_pb2_grpc.ProjectServiceServicer):
+    """See ``model/v1/project.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.PROJECT, project_pb2.Project)
+
+    async def CreateProject(
+        self, request: project_pb2.CreateProjectRequest, context: Any
+    ) -> project_pb2.Project:
+        """Create a project."""
+        return await self._methods.create(request)
+
+    async def GetProject(
+        self, request: project_pb2.GetProjectRequest, context: Any
+    ) -> project_pb2.Project:
+        """Read a project."""
+        return await self._methods.get(request)
+
+    async def ListProjects(
+        self, request: project_pb2.ListProjectsRequest, context: Any
+    ) -> project_pb2.ListProjectsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, project_pb2.ListProjectsResponse())
+
+    async def UpdateProject(
+        self, request: project_pb2.UpdateProjectRequest, context: Any
+    ) -> project_pb2.Project:
+        """Change a project."""
+        return await self._methods.update(request)
+
+    async def DeleteProject(self, request: project_pb2.DeleteProjectRequest, context: Any) -> Empty:
+        """Delete a project."""
+        return await self._methods.delete(request)
+
+
+class ComponentService(component_pb2_grpc.ComponentServiceServicer):
+    """See ``model/v1/component.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.COMPONENT, component_pb2.Component)
+
+    async def CreateComponent(
+        self, request: component_pb2.CreateComponentRequest, context: Any
+    ) -> component_pb2.Component:
+        """Create a component."""
+        return await self._methods.create(request)
+
+    async def GetComponent(
+        self, request: component_pb2.GetComponentRequest, context: Any
+    ) -> component_pb2.Component:
+        """Read a component."""
+        return await self._methods.get(request)
+
+    async def ListComponents(
+        self, request: component_pb2.ListComponentsRequest, context: Any
+    ) -> component_pb2.ListComponentsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, component_pb2.ListComponentsResponse())
+
+    async def UpdateComponent(
+        self, request: component_pb2.UpdateComponentRequest, context: Any
+    ) -> component_pb2.Component:
+        """Change a component."""
+        return await self._methods.update(request)
+
+    async def DeleteComponent(
+        self, request: component_pb2.DeleteComponentRequest, context: Any
+    ) -> Empty:
+        """Delete a component."""
+        return await self._methods.delete(request)
+
+
+class DeploymentService(deployment_pb2_grpc.DeploymentServiceServicer):
+    """See ``model/v1/deployment.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.DEPLOYMENT, deployment_pb2.Deployment)
+
+    async def CreateDeployment(
+        self, request: deployment_pb2.CreateDeploymentRequest, context: Any
+    ) -> deployment_pb2.Deployment:
+        """Create a deployment."""
+        return await self._methods.create(request)
+
+    async def GetDeployment(
+        self, request: deployment_pb2.GetDeploymentRequest, context: Any
+    ) -> deployment_pb2.Deployment:
+        """Read a deployment."""
+        return await self._methods.get(request)
+
+    async def ListDeployments(
+        self, request: deployment_pb2.ListDeploymentsRequest, context: Any
+    ) -> deployment_pb2.ListDeploymentsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, deployment_pb2.ListDeploymentsResponse())
+
+    async def UpdateDeployment(
+        self, request: deployment_pb2.UpdateDeploymentRequest, context: Any
+    ) -> deployment_pb2.Deployment:
+        """Change a deployment."""
+        return await self._methods.update(request)
+
+    async def DeleteDeployment(
+        self, request: deployment_pb2.DeleteDeploymentRequest, context: Any
+    ) -> Empty:
+        """Delete a deployment."""
+        return await self._methods.delete(request)
+
+
+class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):
+    """See ``model/v1/release.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.reads(Kind.RELEASE, release_pb2.Release)
+
+    async def GetRelease(
+        self, request: release_pb2.GetReleaseRequest, context: Any
+    ) -> release_pb2.Release:
+        """Read a release."""
+        return await self._methods.get(request)
+
+    async def ListReleases(
+        self, request: release_pb2.ListReleasesRequest, context: Any
+    ) -> release_pb2.ListReleasesResponse:
+        """List them, by name."""
+        return await self._methods.list(request, release_pb2.ListReleasesResponse())
+
+
+class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
+    """See ``model/v1/promotion.proto``."""
+
+    def __init__(self, writes: Writes, promoter: Promoter, transactions: Transactions) -> None:
+        self._methods = writes.reads(Kind.PROMOTION, promotion_pb2.Promotion)
+        self._promoter = promoter
+        self._transactions = transactions
+
+    async def CreatePromotion(
+        self, request: promotion_pb2.CreatePromotionRequest, context: Any
+    ) -> promotion_pb2.Promotion:
+        """Promote releases from one environment to the next."""
+        collection_of(Kind.PROMOTION).parse_parent(request.parent, across=False)
+
+        async def work(tx: Transaction) -> promotion_pb2.Promotion:
+            record = await self._promoter.promote(
+                tx, request.parent, request.promotion_id, request.promotion
+            )
+            promotion: promotion_pb2.Promotion = record.message
+            promotion.etag = etag_of(record.stored.revision)
+            return promotion
+
+        return await self._transactions.run(request, work, promotion_pb2.Promotion)
+
+    async def GetPromotion(
+        self, request: promotion_pb2.GetPromotionRequest, context: Any
+    ) -> promotion_pb2.Promotion:
+        """Read a promotion."""
+        return await self._methods.get(request)
+
+    async def ListPromotions(
+        self, request: promotion_pb2.ListPromotionsRequest, context: Any
+    ) -> promotion_pb2.ListPromotionsResponse:
+        """List them, by name."""
+        return await self._methods.list(request, promotion_pb2.ListPromotionsResponse())

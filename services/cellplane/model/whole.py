@@ -1,0 +1,240 @@
+"""Makes Cells whole: takes what is resolved into a new revision, or says what is in the way.
+
+A revision is one step of the feed of Cells, in the transaction that stores what it stands for. A
+Cell begins with its first deployed component and ends with its last; another life of the same name
+counts on, so that a delta never mixes two lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from cellplane.api.model.v1 import cell_pb2
+from cellplane.api.type.v1 import problem_pb2
+from cellplane.cell.cell import CellFrame, OutboundConnection
+from cellplane.cell.names import CellName, last_segment
+from cellplane.model.cells import resolved_condition
+from cellplane.model.convert import Codecs
+from cellplane.model.domain.kinds import Kind, organization_of
+from cellplane.model.domain.requirement import narrow
+from cellplane.model.domain.resolve import frame as make_frame
+from cellplane.model.domain.resolve import outbound_of
+from cellplane.model.domain.resources import Environment, Organization, Project
+from cellplane.model.records import Record, Records
+from cellplane.model.repository import CellRow, DeployedRow, Repository
+from cellplane.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """What Cells of one environment belong to, and what else was read on the way."""
+
+    organization: Organization
+    environment: Environment
+    records: dict[str, Record | None]
+
+
+class Whole:
+    """Settles Cells inside of transactions."""
+
+    def __init__(
+        self,
+        codecs: Codecs,
+        repository: Repository,
+        records: Records,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._codecs = codecs
+        self._repository = repository
+        self._records = records
+        self._on_change = on_change
+
+    async def look_up(
+        self, tx: Transaction, environment: str, cells: Collection[str]
+    ) -> Owners | None:
+        """Read what the Cells of an environment belong to, and these Cells; ``None`` without it."""
+        organization = organization_of(environment)
+        wanted = {environment, organization, *cells, *map(_project_of, cells)}
+        found = await self._records.get_many(tx, wanted)
+        own = self._resource(found.get(environment), Kind.ENVIRONMENT)
+        owner = self._resource(found.get(organization), Kind.ORGANIZATION)
+        if not isinstance(own, Environment) or not isinstance(owner, Organization):
+            return None
+        return Owners(
+            organization=owner, environment=own, records={n: found.get(n) for n in wanted}
+        )
+
+    async def settle(
+        self,
+        tx: Transaction,
+        owners: Owners,
+        cells: Collection[str],
+        changed: Sequence[DeployedRow],
+    ) -> None:
+        """Bring Cells to their next revision, if they are whole.
+
+        Args:
+            tx: The transaction.
+            owners: What was looked up before.
+            cells: Cells whose frame or requirement may differ.
+            changed: Components that differ, as they are stored now.
+        """
+        by_cell: dict[str, list[DeployedRow]] = {name: [] for name in cells}
+        for one in changed:
+            by_cell.setdefault(one.cell, []).append(one)
+        if not by_cell:
+            return
+        missing = {*by_cell, *map(_project_of, by_cell)} - owners.records.keys()
+        found = await self._records.get_many(tx, missing)
+        owners.records.update({name: found.get(name) for name in missing})
+        rows = await self._repository.read_cells(tx, by_cell)
+        for name in sorted(by_cell):
+            await self._settle(tx, owners, name, rows.get(name), by_cell[name])
+
+    def _resource(self, record: Record | None, kind: Kind) -> object:
+        return None if record is None else self._codecs.resource(kind, record.message)
+
+    async def _settle(
+        self,
+        tx: Transaction,
+        owners: Owners,
+        name: str,
+        old: CellRow | None,
+        changed: Sequence[DeployedRow],
+    ) -> None:
+        record = owners.records[name]
+        row = old or CellRow(
+            name=name, project=_project_of(name), environment=owners.environment.name
+        )
+        census = await self._repository.census(tx, name)
+        if not census.deployed:
+            await self._end(tx, row, record)
+            return
+        wanted = replace(row, is_deleted=False)
+        problems: list[problem_pb2.Problem] = []
+        if census.broken:
+            for stored in await self._repository.read_problems(tx, name):
+                problems.extend(cell_pb2.Cell.FromString(stored).problems)
+        else:
+            dirty: Sequence[DeployedRow] = [one for one in changed if one.is_dirty]
+            if len(dirty) != census.dirty:
+                # Some have waited since the Cell was broken.
+                dirty = await self._repository.read_dirty(tx, name)
+            wanted = await self._revise(tx, owners, wanted, dirty)
+        if wanted.revision != row.revision:
+            wanted = replace(wanted, sequence=await self._repository.next_sequence(tx))
+            tx.after_commit(self._on_change)
+        if wanted != old:
+            await self._repository.write_cell(tx, wanted, is_new=old is None)
+        await self._show(tx, wanted, record, problems)
+
+    async def _revise(
+        self,
+        tx: Transaction,
+        owners: Owners,
+        row: CellRow,
+        changed: Sequence[DeployedRow],
+    ) -> CellRow:
+        project = self._resource(owners.records[row.project], Kind.PROJECT)
+        name = CellName.parse(row.name)
+        if name is None:
+            raise ValueError(f'"{row.name}" is not the name of a Cell')
+        held = self._codecs.frame_of(row.frame) if row.frame else None
+        outbound: list[OutboundConnection] = []
+        gone = {last_segment(r.component) for r in changed}
+        outbound += [o for o in (held.outbound if held else ()) if o.component not in gone]
+        for one in changed:
+            if one.resolved is not None:
+                outbound += outbound_of(self._codecs.resolved_of(one.resolved))
+        frame = make_frame(name, owners.organization, owners.environment, outbound)
+        stored = self._codecs.frame_bytes(frame)
+        requirement = self._codecs.requirement_bytes(
+            narrow(
+                (
+                    owners.organization.placement,
+                    owners.environment.placement,
+                    project.placement if isinstance(project, Project) else None,
+                )
+            )
+        )
+        if not changed and stored == row.frame and requirement == row.requirement:
+            return row
+        revision = row.revision + 1
+        if changed:
+            await self._repository.want_dirty(tx, row.name, revision)
+        return replace(
+            row,
+            revision=revision,
+            floor=row.floor or revision,
+            frame=stored,
+            frame_revision=row.frame_revision if stored == row.frame else revision,
+            requirement=requirement,
+            target_projects=_targets(frame),
+        )
+
+    async def _end(self, tx: Transaction, row: CellRow, record: Record | None) -> None:
+        if record is None:
+            return
+        await self._repository.forget_deployed(tx, row.name)
+        await self._repository.forget_status(tx, row.name)
+        revision = row.revision + 1
+        await self._repository.write_cell(
+            tx,
+            replace(
+                row,
+                is_deleted=True,
+                revision=revision,
+                floor=revision + 1,
+                frame=None,
+                frame_revision=revision,
+                requirement=None,
+                target_projects=(),
+                sequence=await self._repository.next_sequence(tx),
+            ),
+            is_new=False,
+        )
+        await self._records.remove(tx, row.name)
+        tx.after_commit(self._on_change)
+
+    async def _show(
+        self,
+        tx: Transaction,
+        row: CellRow,
+        record: Record | None,
+        problems: list[problem_pb2.Problem],
+    ) -> None:
+        """Write the Cell as a resource, if a user sees a difference."""
+        before: cell_pb2.Cell | None = record.message if record else None
+        name = CellName.parse(row.name)
+        cell = cell_pb2.Cell(
+            name=row.name,
+            project=row.project,
+            environment=row.environment,
+            namespace=name.namespace if name else "",
+            revision=row.revision,
+            problems=problems,
+            conditions=[
+                resolved_condition(before, problems, row.revision, self._records.clock.now())
+            ],
+        )
+        if before is not None:
+            same = cell_pb2.Cell()
+            same.CopyFrom(before)
+            for output in ("uid", "create_time", "update_time", "etag"):
+                same.ClearField(output)
+            if same == cell:
+                return
+        await self._records.write(tx, cell, record.stored if record else None)
+
+
+def _project_of(cell: str) -> str:
+    return cell.rsplit("/cells/", 1)[0]
+
+
+def _targets(frame: CellFrame) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            {o.connection.organization.project for o in frame.outbound if o.connection.organization}
+        )
+    )

@@ -1,0 +1,1 @@
+"""The network policy service: closes Cells, and opens exactly what they declare."""

@@ -1,0 +1,1 @@
+"""Compiles network policies, and judges them. Pure: total, the same bytes for the same meaning."""

@@ -1,0 +1,60 @@
+"""Who can reach whom, and why: judged on compiled objects, by what the engines do with them.
+
+This module shares no code with the compiler: what one gets wrong, the other shows. Both sides must
+allow a flow. Where policies of both engines meet a pod, each may allow, and Cilium's may deny.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cellplane.network_policy.compiler import judge_cilium, judge_kubernetes
+from cellplane.network_policy.compiler.flows import Flow, Node, Verdict
+
+
+def verdict(
+    objects: Iterable[Mapping[str, Any]], flow: Flow, *, own_node_always: bool = True
+) -> Verdict:
+    """Judge *flow* by the policies among *objects*, both sides.
+
+    Args:
+        objects: Parsed Kubernetes objects; other kinds are passed over.
+        flow: What is tried.
+        own_node_always: Whether a pod's own node gets in unless it is denied: always so with
+            NetworkPolicy, and with Cilium unless its ``allow-localhost`` is ``policy``.
+    """
+    known = list(objects)
+    sides = [
+        one_side(known, flow, direction, own_node_always=own_node_always)
+        for direction in ("egress", "ingress")
+    ]
+    refused = [rule for side in sides if not side.allowed for rule in side.rules]
+    if refused:
+        return Verdict(allowed=False, rules=tuple(refused))
+    return Verdict(allowed=True, rules=tuple(rule for side in sides for rule in side.rules))
+
+
+def one_side(
+    objects: Iterable[Mapping[str, Any]],
+    flow: Flow,
+    direction: str,
+    *,
+    own_node_always: bool = True,
+) -> Verdict:
+    """Judge the ``ingress`` of a flow's destination, or the ``egress`` of its source."""
+    known = list(objects)
+    plain = [o for o in known if o["kind"] == "NetworkPolicy"]
+    cilium = [o for o in known if o["kind"] == "CiliumNetworkPolicy"]
+    closed_plain, by_plain = judge_kubernetes.judge(plain, flow, direction)
+    closed_cilium, by_cilium, denied = judge_cilium.judge(cilium, flow, direction)
+    if denied:
+        return Verdict(allowed=False, rules=tuple(denied))
+    if by_plain or by_cilium:
+        return Verdict(allowed=True, rules=(*by_plain, *by_cilium))
+    own_node = isinstance(flow.source, Node) and flow.source.own and own_node_always
+    if direction == "ingress" and own_node:
+        return Verdict(allowed=True, rules=("ingress: a pod's own node always gets in",))
+    if not (closed_plain or closed_cilium):
+        return Verdict(allowed=True, rules=(f"{direction}: no policy closes it",))
+    return Verdict(allowed=False, rules=(f"{direction}: denied, as no rule allows it",))

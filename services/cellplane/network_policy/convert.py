@@ -1,0 +1,11 @@
+"""Between the wire and the compiler of network policies."""
+
+from __future__ import annotations
+
+from cellplane.network_policy.compiler.compile import compile as compile_policies
+from cellplane.rpc.compile import CompileAdapter
+
+
+def compile_adapter() -> CompileAdapter:
+    """Serve the compiler of network policies."""
+    return CompileAdapter(compile_policies)

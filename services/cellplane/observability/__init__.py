@@ -1,0 +1,1 @@
+"""The observability service: telemetry of Cells, their health, and what happened to them."""

@@ -1,0 +1,391 @@
+"""The reconcile shell: gathers what a Cell is, asks the pure functions, and applies their answer.
+
+One worker for each Cell, and the latest wins: whatever happens only wakes Cells. Nothing is removed
+because it is absent: only because model said so, or because its first picture was complete without
+it. A Cell leaves a data plane only after it is ready where it is to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+import grpc
+import grpc.aio
+import structlog
+
+from cellplane.cell.manifest import Manifest
+from cellplane.cell.names import CellName
+from cellplane.cell.plane import DataPlaneProfile
+from cellplane.cell.problem import CellplaneError, Unavailable
+from cellplane.placement.cells import CellEntry, demand_of
+from cellplane.placement.clients import Compilers, Model, Resolved, Step, StepType
+from cellplane.placement.compilation import Compilation, clashes, errors
+from cellplane.placement.desired import Desired
+from cellplane.placement.peers import peers_of, target_cells
+from cellplane.placement.planes import Entry, News, Planes
+from cellplane.placement.records import Decided, candidate_of
+from cellplane.placement.scheduler.decide import Unplaceable, decide
+from cellplane.placement.scheduler.snapshot import (
+    Plane,
+    Previous,
+    Snapshot,
+)
+from cellplane.placement.slots import ContentsMissing
+from cellplane.placement.workers import Workers
+from cellplane.rpc.client import explain
+from cellplane.runtime.clock import Clock
+
+
+class DecisionStore(Protocol):
+    """Keeps decisions."""
+
+    async def save_decision(self, cell: str, decided: Decided) -> None:
+        """Store where a Cell is to be."""
+        ...
+
+    async def forget_decision(self, cell: str) -> None:
+        """Forget a Cell."""
+        ...
+
+
+class Engine:
+    """Keeps every Cell where it is to be, as it is to be."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        compilers: Compilers,
+        planes: Planes,
+        desired: Desired,
+        store: DecisionStore,
+        clock: Clock,
+    ) -> None:
+        self._model = model
+        self._compilers = compilers
+        self._planes = planes
+        self._desired = desired
+        self._store = store
+        self._clock = clock
+        self._cells: dict[str, CellEntry] = {}
+        self._readers: dict[str, set[str]] = {}
+        """By Cell, the Cells whose connections lead to it."""
+        self._token = ""
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """Cells that are to be on a data plane, by organization and its id."""
+        self._on_change: list[_Watcher] = []
+        self._log = structlog.get_logger()
+        self.workers = Workers("cell", self._reconcile)
+        self.synced = asyncio.Event()
+        """Set once model's first picture was complete."""
+        planes.watch(self._plane_changed)
+        desired.on_observed(self._observed)
+
+    def on_change(self, watcher: _Watcher) -> None:
+        """Call ``watcher(cell)`` when something is known of a Cell that was not."""
+        self._on_change.append(watcher)
+
+    def load(self, decisions: Iterable[tuple[str, Decided]]) -> None:
+        """Take what was stored. Nothing happens to a Cell before model has spoken of it."""
+        for cell, decided in decisions:
+            entry = self._entry(cell)
+            if entry is not None:
+                entry.decided = decided
+                self._count(entry.name.organization, (), decided.data_planes)
+        for cell in self._desired.cells():
+            self._entry(cell)
+
+    def get(self, cell: str) -> CellEntry | None:
+        """What is known of a Cell."""
+        return self._cells.get(cell)
+
+    def cells_on(self, data_plane: str) -> list[str]:
+        """Cells that are on a data plane, or are leaving it, sorted."""
+        return sorted(self._desired.of_plane(data_plane))
+
+    async def follow(self) -> None:
+        """Follow model's feed until it breaks; resumes where it was, or starts anew."""
+        whole = not self._token
+        named: set[str] = set()
+        try:
+            async for step in self._model.watch(self._token):
+                if step.type is StepType.SYNCED and whole:
+                    self._complete(named)
+                    whole = False
+                elif step.type is StepType.WANTED:
+                    named.add(step.cell)
+                    self._want(step)
+                elif step.type is StepType.DELETED:
+                    self._unwant(step.cell)
+                self._token = step.resume_token or self._token
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                self._log.info("feed.too_old")
+                self._token = ""
+                return
+            raise explain(error).to_error() from error
+        raise Unavailable("the feed of cells ended: it is followed again")
+
+    def _want(self, step: Step) -> None:
+        entry = self._entry(step.cell)
+        if entry is None:
+            self._log.warning("feed.unknown_name", cell=step.cell)
+            return
+        entry.wanted = True
+        entry.revision = step.revision
+        entry.requirement = step.requirement
+        if entry.target_projects != step.target_projects:
+            for target in target_cells(entry.name, entry.target_projects):
+                self._readers.get(target, set()).discard(step.cell)
+            for target in target_cells(entry.name, step.target_projects):
+                self._readers.setdefault(target, set()).add(step.cell)
+            entry.target_projects = step.target_projects
+        self.workers.wake(step.cell, soon=self._is_news(step))
+
+    def _is_news(self, step: Step) -> bool:
+        """Whether a Cell changed, or a restart only looks whether it still compiles the same."""
+        slots = self._desired.of_cell(step.cell).values()
+        return not slots or any(s.bundle.cell_revision < step.revision for s in slots)
+
+    def _unwant(self, cell: str) -> None:
+        entry = self._cells.get(cell)
+        if entry is not None:
+            entry.wanted = False
+            self.workers.wake(cell)
+
+    def _complete(self, named: set[str]) -> None:
+        for cell in [c for c in self._cells if c not in named]:
+            self._log.info("cell.unknown_to_model", cell=cell)
+            self._unwant(cell)
+        self.synced.set()
+
+    def _entry(self, cell: str) -> CellEntry | None:
+        entry = self._cells.get(cell)
+        if entry is None:
+            name = CellName.parse(cell)
+            if name is None:
+                return None
+            entry = self._cells[cell] = CellEntry(name=name)
+        return entry
+
+    def _plane_changed(self, data_plane: str, news: News) -> None:
+        organization = data_plane.split("/")[1]
+        there = set(self._desired.of_plane(data_plane))
+        for cell, entry in self._cells.items():
+            if entry.name.organization != organization:
+                continue
+            parked = entry.decided is None or isinstance(entry.decided.decision, Unplaceable)
+            if parked or cell in there:
+                self.workers.wake(cell)
+        if news in (News.PROFILE, News.GONE):
+            for cell in there:
+                self._wake_readers(cell)
+        for cell in there:
+            self._changed(cell)
+
+    def _wake_readers(self, cell: str) -> None:
+        for reader in self._readers.get(cell, ()):
+            self.workers.wake(reader)
+
+    def _observed(self, cell: str) -> None:
+        entry = self._cells.get(cell)
+        if entry is not None and (entry.wanted is False or self._leaving(entry)):
+            self.workers.wake(cell)
+        self._changed(cell)
+
+    def _changed(self, cell: str) -> None:
+        for watcher in self._on_change:
+            watcher(cell)
+
+    async def _reconcile(self, cell: str) -> None:
+        entry = self._cells.get(cell)
+        if entry is None or entry.wanted is None:
+            return
+        try:
+            if entry.wanted:
+                await self._bring_about(cell, entry)
+            else:
+                await self._dissolve(cell, entry)
+        except Exception as error:
+            cause = _cause(error)
+            known = isinstance(cause, CellplaneError)
+            entry.delay = str(cause) if known else "an internal error; see placement's log"
+            self._changed(cell)
+            raise cause from error
+        entry.delay = ""
+
+    async def _dissolve(self, cell: str, entry: CellEntry) -> None:
+        for data_plane in list(self._desired.of_cell(cell)):
+            if self._planes.get(data_plane) is None:
+                await self._desired.forget(cell, data_plane)
+            else:
+                await self._desired.remove(cell, data_plane)
+        entry.resolved = None
+        entry.compilations.clear()
+        if not self._desired.of_cell(cell) and not entry.wanted:
+            await self._store.forget_decision(cell)
+            if entry.wanted:
+                return self.workers.wake(cell)
+            if entry.decided is not None:
+                self._count(entry.name.organization, entry.decided.data_planes, ())
+            self._cells.pop(cell, None)
+            for target in target_cells(entry.name, entry.target_projects):
+                self._readers.get(target, set()).discard(cell)
+        self._wake_readers(cell)
+        return None
+
+    async def _bring_about(self, cell: str, entry: CellEntry) -> None:
+        if entry.resolved is None or entry.resolved.revision < entry.revision:
+            entry.resolved = await self._model.resolve(cell, entry.resolved)
+        resolved = entry.resolved
+        await self._decide(cell, entry, resolved)
+        decided = entry.decided
+        if decided is None:
+            return
+        organization = entry.name.organization
+        async with asyncio.TaskGroup() as group:
+            for name in decided.deliverable:
+                data_plane = f"organizations/{organization}/dataPlanes/{name}"
+                group.create_task(self._deliver(cell, entry, resolved, data_plane))
+        await self._retire(cell, entry)
+        self._changed(cell)
+
+    async def _decide(self, cell: str, entry: CellEntry, resolved: Resolved) -> None:
+        before = entry.decided
+        previous = Previous(
+            data_planes=before.data_planes if before is not None else (),
+            spreads=before.spreads if before is not None else (),
+        )
+        # Nothing is awaited until the decision is noted: the next one sees where this one went.
+        planes = self._planes.of_organization(entry.name.organization)
+        snapshot = Snapshot(planes=tuple(self._candidate(e, previous) for e in planes))
+        decision = decide(snapshot, demand_of(entry, resolved), previous)
+        moved = previous.data_planes != decision.data_planes
+        unplaceable = isinstance(decision, Unplaceable)
+        was_unplaceable = before is not None and isinstance(before.decision, Unplaceable)
+        entry.decided = Decided(
+            decision=decision,
+            decide_time=self._clock.now() if moved or before is None else before.decide_time,
+            spreads=previous.spreads if unplaceable and before else entry.requirement.spreads,
+        )
+        self._count(entry.name.organization, previous.data_planes, decision.data_planes)
+        if before is not None and not moved and unplaceable is was_unplaceable:
+            if before.spreads != entry.decided.spreads:
+                await self._store.save_decision(cell, entry.decided)
+            return
+        await self._store.save_decision(cell, entry.decided)
+        self._log.info(
+            "cell.decided",
+            cell=cell,
+            data_planes=decision.data_planes,
+            summary=decision.trace.summary,
+        )
+        if moved:
+            self._wake_readers(cell)
+        self._changed(cell)
+
+    def _count(self, organization: str, before: Iterable[str], after: Iterable[str]) -> None:
+        for name in before:
+            self._counts[organization, name] -= 1
+        for name in after:
+            self._counts[organization, name] += 1
+
+    def _candidate(self, entry: Entry, previous: Previous) -> Plane:
+        plane = entry.plane
+        count = self._counts[plane.organization, plane.data_plane]
+        others = count - (plane.data_plane in previous.data_planes)
+        return candidate_of(plane, entry.membership, entry.state, others)
+
+    async def _deliver(
+        self, cell: str, entry: CellEntry, resolved: Resolved, data_plane: str
+    ) -> None:
+        profile = self._planes.profile(data_plane)
+        if profile is None:
+            return
+        peers = peers_of(entry.name, entry.target_projects, profile, self._profiles_of)
+        before = entry.compilations.get(data_plane, Compilation())
+        due = before.due(resolved, profile, peers)
+        manifests: list[Manifest] = []
+        if due:
+            manifests, problems = await self._compilers.compile(
+                resolved, due.components, profile, peers, include_frame=due.frame
+            )
+            failed = errors([*problems, *clashes(manifests, before, due, resolved)])
+            if failed:
+                self._desired.refuse(cell, data_plane, resolved.namespace, failed)
+                self._changed(cell)
+                return
+        after = before.taking(due, resolved, manifests)
+        try:
+            await self._desired.put(
+                cell,
+                data_plane,
+                resolved.namespace,
+                after.all_objects(),
+                {m.digest: m.content for m in manifests},
+                resolved.revision,
+            )
+        except ContentsMissing:
+            # What is known of the parts is not what is stored: compile all of them again.
+            entry.compilations.pop(data_plane, None)
+            raise
+        entry.compilations[data_plane] = after
+
+    def _profiles_of(self, cell: str) -> list[DataPlaneProfile]:
+        entry = self._cells.get(cell)
+        if entry is None or entry.decided is None or entry.wanted is False:
+            return []
+        organization = entry.name.organization
+        found = (
+            self._planes.profile(f"organizations/{organization}/dataPlanes/{name}")
+            for name in entry.decided.data_planes
+        )
+        return [p for p in found if p is not None]
+
+    def _leaving(self, entry: CellEntry) -> list[str]:
+        if entry.decided is None:
+            return []
+        staying = set(entry.decided.data_planes)
+        return [
+            name
+            for name, slot in self._desired.of_cell(str(entry.name)).items()
+            if name.rsplit("/", 1)[-1] not in staying and not slot.bundle.removed
+        ]
+
+    async def _retire(self, cell: str, entry: CellEntry) -> None:
+        """Leave data planes, once the Cell is ready where it is to be: make before break."""
+        for data_plane in self._desired.of_cell(cell):
+            if self._planes.get(data_plane) is None:
+                await self._desired.forget(cell, data_plane)
+                entry.compilations.pop(data_plane, None)
+                return self.workers.wake(cell)
+        leaving = self._leaving(entry)
+        if not leaving or entry.decided is None:
+            return None
+        staying = [
+            self._desired.slot(cell, f"organizations/{entry.name.organization}/dataPlanes/{name}")
+            for name in entry.decided.data_planes
+        ]
+        for slot in staying:
+            if slot is None or not slot.bundle.revision:
+                return None
+            if slot.observed.ready_revision != slot.bundle.revision:
+                return None
+        for data_plane in leaving:
+            await self._desired.remove(cell, data_plane)
+            entry.compilations.pop(data_plane, None)
+        return None
+
+
+def _cause(error: Exception) -> Exception:
+    """The first of several that failed together, as an error of ours where it is of the wire."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return explain(error).to_error() if isinstance(error, grpc.aio.AioRpcError) else error
+
+
+class _Watcher(Protocol):
+    def __call__(self, cell: str, /) -> None: ...

@@ -1,0 +1,148 @@
+"""What placement can be asked: decisions, and what data planes get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cellplane.api.placement.v1 import (
+    cell_revision_pb2,
+    cell_revision_pb2_grpc,
+    decision_pb2,
+    decision_pb2_grpc,
+)
+from cellplane.api.type.v1 import compile_pb2
+from cellplane.cell.names import CellName, is_id
+from cellplane.cell.problem import Invalid, NotFound, Problem
+from cellplane.placement import convert
+from cellplane.placement.desired import Desired
+from cellplane.placement.engine import Engine
+from cellplane.placement.slots import Slot
+from cellplane.rpc.pagination import Listing, PageTokens
+
+
+class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
+    """Says where Cells are, and why."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def GetDecision(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.GetDecisionRequest, context: Any
+    ) -> decision_pb2.Decision:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        cell = request.name.removesuffix("/decision")
+        if cell == request.name or CellName.parse(cell) is None:
+            raise _malformed("name", request.name, "organizations/*/projects/*/cells/*/decision")
+        entry = self._engine.get(cell)
+        if entry is None or entry.decided is None:
+            raise NotFound(
+                f"no decision on cell {cell}: it does not exist, or was just made",
+                metadata={"name": request.name},
+            )
+        return convert.decision_to_wire(cell, entry.decided)
+
+
+class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
+    """Shows what data planes get of Cells."""
+
+    def __init__(self, desired: Desired, tokens: PageTokens) -> None:
+        self._desired = desired
+        self._tokens = tokens
+
+    async def GetCellRevision(  # noqa: N802 - the contract's name
+        self, request: cell_revision_pb2.GetCellRevisionRequest, context: Any
+    ) -> cell_revision_pb2.CellRevision:
+        """See ``placement/v1/cell_revision.proto``."""
+        del context
+        match request.name.split("/"):
+            case ["organizations", _, "dataPlanes", _, "cellRevisions", namespace]:
+                data_plane = request.name.rsplit("/", 2)[0]
+            case _:
+                pattern = "organizations/*/dataPlanes/*/cellRevisions/*"
+                raise _malformed("name", request.name, pattern)
+        for slot in self._desired.of_plane(data_plane).values():
+            if slot.namespace == namespace:
+                return await self._whole(slot)
+        raise NotFound(
+            f"cell revision {request.name} does not exist: the cell is not on that data plane",
+            metadata={"name": request.name},
+        )
+
+    async def ListCellRevisions(  # noqa: N802 - the contract's name
+        self, request: cell_revision_pb2.ListCellRevisionsRequest, context: Any
+    ) -> cell_revision_pb2.ListCellRevisionsResponse:
+        """See ``placement/v1/cell_revision.proto``."""
+        del context
+        match request.parent.split("/"):
+            case ["organizations", organization, "dataPlanes", data_plane] if all(
+                part == "-" or is_id(part) for part in (organization, data_plane)
+            ):
+                pass
+            case _:
+                raise _malformed("parent", request.parent, "organizations/*/dataPlanes/*")
+        listing = Listing(method="ListCellRevisions", parent=request.parent)
+        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
+        after = page.cursor[0] if page.cursor else ""
+        named = {_name(slot): slot for slot in self._slots(organization, data_plane)}
+        found = [(name, named[name]) for name in sorted(named) if name > after]
+        shown = found[: page.size]
+        more = len(found) > len(shown)
+        return cell_revision_pb2.ListCellRevisionsResponse(
+            cell_revisions=[_head(slot) for _, slot in shown],
+            next_page_token=self._tokens.next(listing, (shown[-1][0],)) if more else "",
+        )
+
+    def _slots(self, organization: str, data_plane: str) -> Iterable[Slot]:
+        for cell in self._desired.cells():
+            for name, slot in self._desired.of_cell(cell).items():
+                parts = name.split("/")
+                if organization in ("-", parts[1]) and data_plane in ("-", parts[3]):
+                    yield slot
+
+    async def _whole(self, slot: Slot) -> cell_revision_pb2.CellRevision:
+        message = _head(slot)
+        objects = [h.object for h in slot.bundle.objects.values()]
+        contents = await self._desired.contents(o.digest for o in objects)
+        objects.sort(key=lambda o: (o.part, convert.phase_to_wire(o.phase), o.key))
+        message.manifests.extend(
+            compile_pb2.Manifest(
+                part=o.part,
+                phase=convert.phase_to_wire(o.phase),
+                api_version=o.key.api_version,
+                kind=o.key.kind,
+                namespace=o.key.namespace,
+                object=o.key.object,
+                content=contents.get(o.digest, b""),
+                digest=o.digest,
+            )
+            for o in objects
+        )
+        return message
+
+
+def _name(slot: Slot) -> str:
+    return f"{slot.data_plane}/cellRevisions/{slot.namespace}"
+
+
+def _head(slot: Slot) -> cell_revision_pb2.CellRevision:
+    seen = slot.observed
+    return cell_revision_pb2.CellRevision(
+        name=_name(slot),
+        cell=slot.cell,
+        revision=slot.bundle.revision,
+        cell_revision=slot.bundle.cell_revision,
+        digest=slot.digest,
+        create_time=convert.stamp_of(slot.create_time),
+        accepted_revision=seen.accepted_revision,
+        applied_revision=seen.applied_revision,
+        ready_revision=seen.ready_revision,
+        problems=[convert.problem_to_wire(p) for p in slot.problems],
+    )
+
+
+def _malformed(field: str, value: str, pattern: str) -> Invalid:
+    message = f'{field} "{value}" is not of the form {pattern}'
+    problem = Problem(reason="NAME_MALFORMED", message=message, field=field, value=value)
+    return Invalid(message, problems=[problem], reason="NAME_MALFORMED")

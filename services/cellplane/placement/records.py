@@ -1,0 +1,125 @@
+"""What placement knows, as values: data planes as they are, and decisions as they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cellplane.cell.plane import DataPlaneProfile, Enforcement
+from cellplane.placement.scheduler.decide import Decision, Unplaceable
+from cellplane.placement.scheduler.snapshot import Plane, PlaneState, Spread, Taint
+
+WESTBOUND_PORT = 443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What an agent says that its cluster is and has; field names are those of the contract."""
+
+    digest: str = ""
+    kubernetes_version: str = ""
+    enforcement: Enforcement = Enforcement.UNSPECIFIED
+    capabilities: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    node_count: int = 0
+    allocatable_cpu_millis: int = 0
+    allocatable_memory_bytes: int = 0
+    requested_cpu_millis: int = 0
+    requested_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """Which cluster a data plane is, since its agent joined."""
+
+    cluster_uid: str
+    join_time: datetime
+    agent_version: str = ""
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPlane:
+    """A data plane as people describe it."""
+
+    name: str
+    uid: str
+    """Names its agent; never used again, also not by a data plane of the same name."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    cordoned: bool = False
+    westbound_host: str = ""
+    westbound_port: int = 0
+
+    @property
+    def organization(self) -> str:
+        """Id of its organization."""
+        return self.name.split("/")[1]
+
+    @property
+    def data_plane(self) -> str:
+        """Its id."""
+        return self.name.rsplit("/", 1)[-1]
+
+
+def all_labels(plane: DataPlane, membership: Membership | None) -> dict[str, str]:
+    """Labels of a data plane: what people say wins over what its cluster suggests."""
+    facts = membership.facts if membership is not None else None
+    return {**(facts.labels if facts is not None else {}), **plane.labels}
+
+
+def profile_of(
+    plane: DataPlane, membership: Membership | None, trust_domain: str
+) -> DataPlaneProfile:
+    """What compilers need to know of a data plane."""
+    facts = membership.facts if membership is not None else None
+    return DataPlaneProfile(
+        data_plane=plane.data_plane,
+        uid=membership.cluster_uid if membership is not None else "",
+        organization=plane.organization,
+        trust_domain=trust_domain,
+        enforcement=facts.enforcement if facts is not None else Enforcement.UNSPECIFIED,
+        capabilities=tuple(sorted(facts.capabilities)) if facts is not None else (),
+        labels=all_labels(plane, membership),
+        westbound_host=plane.westbound_host,
+        westbound_port=(plane.westbound_port or WESTBOUND_PORT) if plane.westbound_host else 0,
+    )
+
+
+def candidate_of(
+    plane: DataPlane, membership: Membership | None, state: PlaneState, cell_count: int
+) -> Plane:
+    """What the scheduler needs to know of a data plane."""
+    facts = membership.facts if membership is not None else None
+    return Plane(
+        data_plane=plane.data_plane,
+        organization=plane.organization,
+        state=state,
+        cordoned=plane.cordoned,
+        labels=all_labels(plane, membership),
+        taints=plane.taints,
+        capabilities=frozenset(facts.capabilities if facts is not None else ()),
+        cell_count=cell_count,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A decision, when it was made, and the rules of spread that it was made by."""
+
+    decision: Decision
+    decide_time: datetime
+    spreads: tuple[Spread, ...] = ()
+
+    @property
+    def data_planes(self) -> tuple[str, ...]:
+        """Where the Cell is to be, or stays."""
+        return self.decision.data_planes
+
+    @property
+    def deliverable(self) -> tuple[str, ...]:
+        """The data planes that get what changes."""
+        if isinstance(self.decision, Unplaceable):
+            return self.decision.fitting_data_planes
+        return self.decision.data_planes

@@ -1,0 +1,1 @@
+"""PURE: what changes on a data plane, and in which order."""

@@ -1,0 +1,103 @@
+"""Decisions in sentences that a person understands: lower case, what, why, and the way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from cellplane.placement.scheduler.filters import Rejection
+from cellplane.placement.scheduler.snapshot import Demand
+
+_WORDS = {
+    "ORGANIZATION": "belong to another organization",
+    "STATE": "have no agent that is there now",
+    "CORDONED": "are cordoned",
+    "EXCLUDED": "are excluded",
+    "SELECTOR": "do not match its selectors",
+    "TAINT": "have a taint that it does not tolerate",
+    "CAPABILITY": "lack a capability that it needs",
+    "TOPOLOGY": "lack a label that its copies are spread over",
+}
+
+
+def placed(
+    demand: Demand,
+    chosen: Sequence[str],
+    previous: Sequence[str],
+    feasible: int,
+    rejections: Sequence[Rejection],
+) -> str:
+    """Say where a Cell is to be, and what changed."""
+    total = feasible + len(rejections)
+    stays = [name for name in chosen if name in previous]
+    comes = [name for name in chosen if name not in previous]
+    leaves = [name for name in previous if name not in chosen]
+    parts: list[str] = []
+    if stays:
+        parts.append(f"stays on {_names(stays)}")
+    if comes:
+        parts.append(f"{'comes to' if previous else 'placed on'} {_names(comes)}")
+    if leaves:
+        parts.append(f"leaves {_names(leaves)}")
+    text = f"{', '.join(parts)}: {feasible} of {total} data planes feasible"
+    if demand.stateful and (demand.requirement.copies or 1) > 1:
+        text += "; on one only, as its volumes are not replicated"
+    return text
+
+
+def unplaceable(
+    reason: str,
+    demand: Demand,
+    kept: Sequence[str],
+    feasible: int,
+    rejections: Sequence[Rejection],
+) -> str:
+    """Say why a Cell can't be placed, and what would have to change."""
+    total = feasible + len(rejections)
+    where = f"; stays on {_names(kept)}" if kept else ""
+    match reason:
+        case "VolumesWouldMove":
+            return f"its data plane no longer fits, and its volumes can't move{where}"
+        case "SpreadImpossible":
+            rules = " and ".join(_rule(demand))
+            return (
+                f"no {demand.copies} of {feasible} feasible data planes meet {rules}: "
+                f"lower it, or add data planes{where}"
+            )
+        case _:
+            return f"{_shortage(demand, feasible, total)}{_counts(rejections)}{where}"
+
+
+def _shortage(demand: Demand, feasible: int, total: int) -> str:
+    if not total:
+        return f"organization {demand.organization} has no data plane: create one, and join it"
+    copies = f"{demand.copies} {'copy' if demand.copies == 1 else 'copies'}"
+    return f"{feasible} of {total} data planes are feasible for {copies}"
+
+
+def _counts(rejections: Sequence[Rejection]) -> str:
+    """Count the reasons, and show the first plane of each."""
+    counts = Counter(r.reason for r in rejections)
+    first = {r.reason: r for r in reversed(rejections)}
+    parts = [
+        f"{count} {_WORDS[reason]} ({first[reason].data_plane}: {first[reason].message})"
+        for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+    ]
+    return f": {'; '.join(parts)}" if parts else ""
+
+
+def _rule(demand: Demand) -> list[str]:
+    rules: list[str] = []
+    for spread in demand.requirement.spreads:
+        limits = [
+            *([f"at least {spread.min_groups} groups"] if spread.min_groups else []),
+            *([f"a skew of at most {spread.max_skew}"] if spread.max_skew else []),
+        ]
+        rules.append(f"the spread over {spread.topology_key} ({', '.join(limits) or 'any'})")
+    return rules
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    return ", ".join(shown[:5]) + more

@@ -1,0 +1,71 @@
+"""One Cell on one data plane, and where it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from cellplane.cell.problem import Problem, Unavailable
+from cellplane.placement.rollout.bundle import Bundle
+from cellplane.placement.rollout.diff import Delta
+from cellplane.placement.status.observed import Observed
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """One Cell on one data plane."""
+
+    cell: str
+    data_plane: str
+    """Resource name."""
+    namespace: str
+    bundle: Bundle = field(default_factory=Bundle)
+    digest: str = ""
+    observed: Observed = field(default_factory=Observed)
+    problems: tuple[Problem, ...] = ()
+    """Of the last compilation; its errors kept it from being delivered."""
+    create_time: datetime
+    cell_revisions: dict[int, int] = field(default_factory=dict)
+    """The Cell's revision of the last few revisions of the bundle."""
+
+    def cell_revision_of(self, revision: int) -> int:
+        """The revision of the Cell that a revision of the bundle was compiled from."""
+        if revision == self.bundle.revision:
+            return self.bundle.cell_revision
+        return self.cell_revisions.get(revision, 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether its last word was heard: all is applied, and how it is was reported."""
+        seen, revision = self.observed, self.bundle.revision
+        return seen.applied_revision == revision and seen.report_revision == revision
+
+
+class ContentsMissing(Unavailable):
+    """An object is wanted whose content is nowhere: it has to be compiled again."""
+
+    default_reason = "CONTENTS_MISSING"
+
+
+class BundleStore(Protocol):
+    """Keeps what must outlive the process. Each call is one transaction."""
+
+    async def save_bundle(
+        self, slot: Slot, bundle: Bundle, digest: str, delta: Delta, contents: Mapping[str, bytes]
+    ) -> None:
+        """Store a new revision: the row, the objects that changed, what they hold."""
+        ...
+
+    async def forget_bundle(self, cell: str, data_plane: str, revision: int) -> None:
+        """Forget a Cell on a data plane, but not how far its data plane's revisions went."""
+        ...
+
+    async def save_observed(self, slots: Iterable[Slot]) -> None:
+        """Store how far these got."""
+        ...
+
+    async def read_contents(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """Contents of objects by digest."""
+        ...

@@ -1,0 +1,1 @@
+"""PURE: what is said of a Cell, from what was decided, compiled and observed."""

@@ -1,0 +1,388 @@
+"""An agent that speaks the real protocol over real mTLS, with a cluster that does what it is told.
+
+Everything of the link is real: the join, the certificates, the stream. Only the cluster behind it
+is a table in memory, which says of each object that it was applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+
+from cellplane.api.agent.v1 import join_pb2, join_pb2_grpc, link_pb2, link_pb2_grpc
+from cellplane.api.type.v1 import compile_pb2, condition_pb2
+from cellplane.rpc.tls import Pem, client_credentials
+from cellplane.runtime import grant as grants
+from cellplane.runtime.linkdigest import PROTOCOL, DigestedObject, objects_digest, root_digest
+from cellplane.runtime.pki import digest_of, make_csr
+
+DEADLINE = 10.0
+CAPABILITIES = ("cert-manager", "gateway", "gateway.envoy", "networkpolicy.cilium")
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A Cell as this agent has stored it."""
+
+    revision: int = 0
+    digest: str = ""
+    applied: bool = False
+    removing: bool = False
+    objects: dict[Key, link_pb2.WantedObject] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Credentials:
+    """What joining gave."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
+    link_address: str
+    data_plane: str
+
+
+async def fetch_authority(address: str) -> bytes:
+    """The authority of agents, before anything is trusted: only its digest makes it so."""
+    host, _, port = address.rpartition(":")
+    leaf = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=DEADLINE)
+    async with grpc.aio.secure_channel(
+        address, client_credentials(Pem(ca=leaf.encode()))
+    ) as channel:
+        answer = await join_pb2_grpc.JoinServiceStub(channel).GetAuthority(
+            join_pb2.GetAuthorityRequest(), timeout=DEADLINE
+        )
+    return answer.authority_pem
+
+
+async def join(
+    *,
+    join_address: str,
+    grant: str,
+    token: str,
+    authority_digest: str,
+    cluster_uid: str,
+    change: Callable[[join_pb2.JoinRequest], None] | None = None,
+    csr: tuple[bytes, bytes] | None = None,
+) -> Credentials:
+    """Join as an agent does. ``change`` spoils the request, ``csr`` is one of another making."""
+    authority = await fetch_authority(join_address)
+    assert digest_of(authority) == authority_digest
+    key, request_pem = csr or make_csr(None, "")
+    request = join_pb2.JoinRequest(
+        grant=grant,
+        certificate_request_pem=request_pem,
+        cluster_uid=cluster_uid,
+        proof=grants.proof(
+            grants.derive_key(grants.parse_token(token).secret),
+            certificate_request_pem=request_pem,
+            authority_pem=authority,
+            cluster_uid=cluster_uid,
+        ),
+        agent_version="0.0.0-test",
+    )
+    if change is not None:
+        change(request)
+    async with grpc.aio.secure_channel(
+        join_address, client_credentials(Pem(ca=authority))
+    ) as channel:
+        answer = await join_pb2_grpc.JoinServiceStub(channel).Join(request, timeout=DEADLINE)
+    return Credentials(
+        authority=authority,
+        certificate=answer.certificate_pem,
+        key=key,
+        link_address=answer.link_address,
+        data_plane=answer.data_plane,
+    )
+
+
+class Agent:
+    """One agent. What it stored outlives its streams, as the file of a real one does."""
+
+    def __init__(
+        self, credentials: Credentials, *, enforcement: str = "SIMULATED", settle: bool = True
+    ) -> None:
+        """With ``settle`` it applies and reports ready at once; otherwise only when asked."""
+        self.credentials = credentials
+        self.settle = settle
+        self.facts = link_pb2.Facts(
+            digest="facts-1",
+            kubernetes_version="v1.34.0",
+            enforcement=compile_pb2.Enforcement.Value(f"ENFORCEMENT_{enforcement}"),
+            capabilities=CAPABILITIES,
+            labels={"topology.kubernetes.io/region": "eu"},
+            node_count=1,
+        )
+        self.stored: dict[str, Stored] = {}
+        self.removed: list[str] = []
+        """Cells that were removed, in order."""
+        self.blobs: dict[str, bytes] = {}
+        self.wants: list[link_pb2.Want] = []
+        """Every Want that came."""
+        self.welcomes: list[link_pb2.Welcome] = []
+        self.compares = 0
+        self.sent = 0
+        """Bytes that were sent on the current stream."""
+        self.received = 0
+        self.drained: list[str] = []
+        self.epoch = 0
+        self.answer: Callable[[link_pb2.Want], link_pb2.Reply.Verdict.ValueType] | None = None
+        """Decides on a Want in place of the agent."""
+        self._changed = asyncio.Condition()
+        self._call: grpc.aio.StreamStreamCall[link_pb2.SyncRequest, link_pb2.SyncResponse] | None
+        self._call = None
+        self._channel: grpc.aio.Channel | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.error: grpc.aio.AioRpcError | None = None
+
+    async def __aenter__(self) -> Agent:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.disconnect()
+
+    async def connect(self, **hello: object) -> None:
+        """Open a stream, and return once it was welcomed, or has ended."""
+        await self.disconnect()
+        self.error = None
+        pem = Pem(
+            ca=self.credentials.authority,
+            cert=self.credentials.certificate,
+            key=self.credentials.key,
+        )
+        self._channel = grpc.aio.secure_channel(
+            self.credentials.link_address,
+            client_credentials(pem),
+            options=[
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+        self._call = link_pb2_grpc.LinkServiceStub(self._channel).Sync()
+        self.sent = self.received = 0
+        seen = len(self.welcomes)
+        self._task = asyncio.create_task(self._run(hello))
+        await self.until(lambda: len(self.welcomes) > seen or self.error is not None)
+
+    async def disconnect(self) -> None:
+        """Drop the stream, as a cut does."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    async def until(self, holds: Callable[[], bool], seconds: float = DEADLINE) -> None:
+        """Wait until something holds of this agent."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(holds)
+
+    async def say(self, **message: object) -> None:
+        """Send one message."""
+        request = link_pb2.SyncRequest(**message)  # type: ignore[arg-type]
+        self.sent += request.ByteSize()
+        assert self._call is not None
+        await self._call.write(request)
+
+    async def applied(self, cell: str, *, complete: bool = True, **more: object) -> None:
+        """Say that what is stored of a Cell is applied."""
+        stored = self.stored[cell]
+        stored.applied = complete
+        await self.say(
+            applied=link_pb2.Applied(
+                cell=cell,
+                revision=stored.revision,
+                complete=complete,
+                **more,  # type: ignore[arg-type]
+            )
+        )
+
+    async def report(
+        self, cell: str, health: str = "READY", *, full: bool = True, **more: object
+    ) -> None:
+        """Say how a Cell is, with its components the same."""
+        stored = self.stored[cell]
+        value = condition_pb2.Health.Value(f"HEALTH_{health}")
+        parts = sorted({o.part for o in stored.objects.values() if o.part})
+        await self.say(
+            report=link_pb2.CellReport(
+                cell=cell,
+                revision=stored.revision,
+                health=value,
+                components=[
+                    link_pb2.ComponentReport(
+                        component=part, health=value, ready_replica_count=1, replica_count=1
+                    )
+                    for part in parts
+                ],
+                objects=[
+                    link_pb2.ObjectReport(object=o.object, part=o.part, health=value)
+                    for o in stored.objects.values()
+                ],
+                full=full,
+                **more,  # type: ignore[arg-type]
+            )
+        )
+
+    def digest(self) -> str:
+        """Digest over what is stored."""
+        return root_digest((c, s.revision, s.digest) for c, s in self.stored.items())
+
+    async def _run(self, hello: dict[str, object]) -> None:
+        assert self._call is not None
+        opening: dict[str, object] = {
+            "instance": str(uuid.uuid4()),
+            "min_protocol": PROTOCOL,
+            "max_protocol": PROTOCOL,
+            "epoch": self.epoch,
+            "root_digest": self.digest(),
+            "agent_version": "0.0.0-test",
+            "facts_digest": self.facts.digest,
+        }
+        try:
+            await self.say(hello=link_pb2.Hello(**(opening | hello)))  # type: ignore[arg-type]
+            async for response in self._call:
+                self.received += response.ByteSize()
+                await self._take(response)
+                async with self._changed:
+                    self._changed.notify_all()
+        except grpc.aio.AioRpcError as error:
+            self.error = error
+        except asyncio.InvalidStateError:
+            self.error = None
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _take(self, response: link_pb2.SyncResponse) -> None:
+        match response.WhichOneof("message"):
+            case "welcome":
+                self.welcomes.append(response.welcome)
+                self.epoch = response.welcome.epoch
+                if response.welcome.facts_digest != self.facts.digest:
+                    await self.say(facts=self.facts)
+            case "compare":
+                self.compares += 1
+                await self._inventory()
+            case "blob":
+                for content in response.blob.contents:
+                    self.blobs[hashlib.sha256(content).hexdigest()] = content
+            case "want":
+                await self._want(response.want)
+            case "drain":
+                self.drained.append(response.drain.reason)
+
+    async def _inventory(self) -> None:
+        await self.say(
+            inventory=link_pb2.Inventory(
+                cells=[
+                    link_pb2.StoredCell(
+                        cell=cell, revision=s.revision, digest=s.digest, applied=s.applied
+                    )
+                    for cell, s in self.stored.items()
+                ]
+            )
+        )
+        for cell, stored in list(self.stored.items()):
+            if stored.applied and self.settle:
+                await self.applied(cell)
+                await self.report(cell)
+
+    async def _want(self, want: link_pb2.Want) -> None:
+        self.wants.append(want)
+        verdicts = link_pb2.Reply.Verdict
+        have = self.stored.get(want.cell, Stored())
+        verdict = verdicts.ACCEPTED
+        if self.answer is not None:
+            verdict = self.answer(want)
+        elif want.base_revision not in (0, have.revision):
+            verdict = verdicts.BASE_MISMATCH
+        if verdict == verdicts.ACCEPTED:
+            self._store(want, have)
+        results = [
+            link_pb2.ObjectResult(
+                object=o.object,
+                part=o.part,
+                outcome=link_pb2.ObjectResult.FORBIDDEN,
+                message="this kind is not allowed here",
+            )
+            for o in want.objects[:1]
+            if verdict == verdicts.REJECTED
+        ]
+        stored = self.stored.get(want.cell, Stored()).revision
+        await self.say(
+            reply=link_pb2.Reply(
+                nonce=want.nonce,
+                cell=want.cell,
+                revision=want.revision,
+                verdict=verdict,
+                stored_revision=stored,
+                results=results,
+            )
+        )
+        if verdict != verdicts.ACCEPTED or not self.settle:
+            return
+        if want.removed:
+            await self.finish_removal(want.cell)
+        else:
+            await self.applied(want.cell)
+            await self.report(want.cell)
+
+    def _store(self, want: link_pb2.Want, have: Stored) -> None:
+        objects = dict(have.objects)
+        for reference in want.removals:
+            objects.pop(_key(reference), None)
+        for wanted in want.objects:
+            assert wanted.digest in self.blobs, "a blob comes before the want that refers to it"
+            objects[_key(wanted.object)] = wanted
+        digest = _digest(objects)
+        if not want.removed:
+            assert digest == want.digest, f"{want.cell} at {want.revision}"
+        self.stored[want.cell] = Stored(
+            revision=want.revision,
+            digest=want.digest,
+            removing=want.removed,
+            objects=objects,
+        )
+
+    async def finish_removal(self, cell: str) -> None:
+        """Say that a Cell is gone."""
+        stored = self.stored.pop(cell)
+        assert not stored.objects, "nothing is removed that a Want does not name"
+        self.removed.append(cell)
+        await self.say(
+            applied=link_pb2.Applied(
+                cell=cell, revision=stored.revision, complete=True, removed=True
+            )
+        )
+
+
+def _key(reference: link_pb2.ObjectReference) -> Key:
+    return reference.api_version, reference.kind, reference.namespace, reference.object
+
+
+def _digest(objects: dict[Key, link_pb2.WantedObject]) -> str:
+    return objects_digest(
+        DigestedObject(
+            api_version=o.object.api_version,
+            kind=o.object.kind,
+            namespace=o.object.namespace,
+            object=o.object.object,
+            phase=compile_pb2.Phase.Name(o.phase).removeprefix("PHASE_"),
+            part=o.part,
+            digest=o.digest,
+        )
+        for o in objects.values()
+    )
