@@ -1,9 +1,9 @@
 """Keeps one Cell as it is wanted: one worker, phase after phase, and repairs what drifts.
 
-Only what is not in place is written. An object waits until every policy before it (of its component,
-and of the Cell) is in place, so no pod is there before its policies. Failing objects are tried again
-with growing pauses while others go on. Removals come last, one phase after the other from the end,
-and only of what was named and carries this Cell as its owner.
+Only what is not in place is written. An object waits until every policy before it (of its
+component, and of the Cell) is in place, so no pod is there before its policies. Failing objects
+are tried again with growing pauses while others go on. Removals come last, one phase after the
+other from the end, and only of what was named and carries this Cell as its owner.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class ClusterTarget:
         return Attempt(outcome=Outcome.SAME if same else Outcome.CHANGED, live=live)
 
     async def replace(self, wanted: Wanted, live: Body) -> Attempt:
-        """Put an object in place of the one that was seen, and with it take out what is not ours."""
+        """Put an object in place of the one that was seen, without what is not ours."""
         key = wanted.key
         body: dict[str, Any] = dict(live)
         manifest = drift.parse(wanted.content)

@@ -1,9 +1,9 @@
 """PURE: how a live object differs from what was written.
 
 Only fields of the manifest count, as the server adds defaults and others own the rest. Lists are
-compared by their merge keys where server-side apply merges them, else as a whole. Of policies, every
-field of ``spec`` counts (*strict*): a field too many opens a hole. What the server itself made of a
-write is the ``residual`` of that write, and no drift.
+compared by their merge keys where server-side apply merges them, else as a whole. Of policies,
+every field of ``spec`` counts (*strict*): a field too many opens a hole. What the server itself
+made of a write is the ``residual`` of that write, and no drift.
 """
 
 from __future__ import annotations

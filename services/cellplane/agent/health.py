@@ -1,9 +1,9 @@
 """PURE: how far one object is, by well-known rules (kstatus, and each API's own conditions).
 
-Total: whatever is not known to be terminal is progressing, never failed. A status counts only once
-it was made of the present generation, so that a new revision is never ready by the status of the one
-before. Where nothing acts on an API (a simulated plane, a folder) its objects are ready as applied,
-until a controller says otherwise.
+Total: whatever is not known to be terminal is progressing, never failed. A status counts only
+once it was made of the present generation, so that a new revision is never ready by the status of
+the one before. Where nothing acts on an API (a simulated plane, a folder) its objects are ready
+as applied, until a controller says otherwise.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def _certificate(body: Body) -> ObjectHealth:
 
 
 def _all_true(body: Body, holders: Iterable[Body], types: tuple[str, ...]) -> ObjectHealth:
-    """Each of *types* must be true everywhere; progressing without a reason: nobody said anything."""
+    """Each of *types* must be true everywhere; progressing without a reason: nobody said it."""
     generation = int(body.get("metadata", {}).get("generation", 0))
     said = False
     for holder in holders:

@@ -122,7 +122,6 @@ async def _join(directory: Path, given: Grant, cluster_uid: str) -> Identity:
         authority_pem=authority,
         cluster_uid=cluster_uid,
     )
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomic(directory / "authority.crt", authority)
     # A channel of its own: whoever answered before must now show a certificate of the authority.
     async with Channels(ClientTLS(ca=directory / "authority.crt")) as channels:

@@ -1,7 +1,7 @@
 """What is seen of one Cell, and what it adds up to.
 
-Keeps of each object how far it is and at which resource version, never the object. Only what changed
-is added up again, part by part.
+Keeps of each object how far it is and at which resource version, never the object. Only what
+changed is added up again, part by part.
 """
 
 from __future__ import annotations

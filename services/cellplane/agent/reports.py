@@ -1,4 +1,4 @@
-"""What the agent says of a Cell, as values; what is sent is made when it is sent, so latest wins."""
+"""What the agent says of a Cell, as values; made when they are sent, so that the latest wins."""
 
 from __future__ import annotations
 

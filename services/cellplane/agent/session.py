@@ -1,8 +1,8 @@
 """The agent's side of the link: one stream at a time, opened again whenever it ends.
 
-Nothing is decided here: Wants go to the Cells, what is due comes from the outbox. A control plane of
-a lower epoch than was seen is refused. What was said shortly before a stream ended may be lost, and
-is said again.
+Nothing is decided here: Wants go to the Cells, what is due comes from the outbox. A control plane
+of a lower epoch than was seen is refused. What was said shortly before a stream ended may be
+lost, and is said again.
 """
 
 from __future__ import annotations

@@ -46,7 +46,11 @@ CREATE TABLE IF NOT EXISTS marks (
 ) WITHOUT ROWID;
 """
 _TABLES: Final = ("objects", "removals", "marks")
-_KEY: Final = "cell=? AND api_version=? AND kind=? AND namespace=? AND object=?"
+_DELETE: Final = {
+    table: f"DELETE FROM {table} WHERE "  # noqa: S608 - a table of the schema above
+    "cell=? AND api_version=? AND kind=? AND namespace=? AND object=?"
+    for table in _TABLES
+}
 
 
 class Store:
@@ -115,7 +119,7 @@ class Store:
 
         def write(database: sqlite3.Connection) -> None:
             database.execute("INSERT OR REPLACE INTO cells VALUES (?,?,?,?,?,?)", row)
-            database.executemany(f"DELETE FROM objects WHERE {_KEY}", dropped_rows)
+            database.executemany(_DELETE["objects"], dropped_rows)
             database.executemany(
                 "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?,?)", changed_rows
             )
@@ -139,8 +143,8 @@ class Store:
 
         def write(database: sqlite3.Connection) -> None:
             database.executemany("INSERT OR REPLACE INTO marks VALUES (?,?,?,?,?,?,?,?)", new)
-            database.executemany(f"DELETE FROM marks WHERE {_KEY}", gone)
-            database.executemany(f"DELETE FROM removals WHERE {_KEY}", done)
+            database.executemany(_DELETE["marks"], gone)
+            database.executemany(_DELETE["removals"], done)
             database.execute("UPDATE cells SET applied_revision=? WHERE cell=?", applied)
 
         await self._write(write)
@@ -184,7 +188,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             # The control plane sends everything again to an agent that has nothing.
             aside = self._path.with_suffix(".damaged")
-            structlog.get_logger().error("store.damaged", error=str(error), kept_as=str(aside))  # noqa: TRY400
+            structlog.get_logger().error("store.damaged", error=str(error), kept_as=str(aside))
             self._path.replace(aside)
             for suffix in ("-wal", "-shm"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
@@ -205,17 +209,22 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA busy_timeout=5000")
         database.executescript(_SCHEMA)
-        check = database.execute("PRAGMA quick_check").fetchone()
-        if check is None or check[0] != "ok":
-            raise sqlite3.DatabaseError(f"quick check says {check and check[0]}")
+        _check(database)
     except BaseException:
         database.close()
         raise
     return database
 
 
+def _check(database: sqlite3.Connection) -> None:
+    found = database.execute("PRAGMA quick_check").fetchone()
+    if found is None or found[0] != "ok":
+        raise sqlite3.DatabaseError(f"quick check says {found and found[0]}")
+
+
 def _read_cells(database: sqlite3.Connection) -> list[CellState]:
     found: dict[str, CellState] = {}
+    damaged: set[str] = set()
     for cell, namespace, revision, digest, removed, applied in database.execute(
         "SELECT cell, namespace, revision, digest, removed, applied_revision FROM cells"
     ):
@@ -233,7 +242,7 @@ def _read_cells(database: sqlite3.Connection) -> list[CellState]:
             key=key, phase=Phase(row[5]), part=row[6], digest=row[7], content=bytes(row[8])
         )
         if hashlib.sha256(wanted.content).hexdigest() != wanted.digest:
-            raise sqlite3.DatabaseError(f"content of {key} is damaged")
+            damaged.add(row[0])
         state.objects[key] = wanted
     for row in database.execute("SELECT * FROM removals"):
         found[row[0]].removals[_key(row)] = Removal(key=_key(row), phase=Phase(row[5]), part=row[6])
@@ -241,7 +250,10 @@ def _read_cells(database: sqlite3.Connection) -> list[CellState]:
         found[row[0]].marks[_key(row)] = Mark(
             digest=row[5], uid=row[6], residual=json.loads(row[7])
         )
-    return list(found.values())
+    for cell in damaged:
+        # The control plane sends it again, as one that the agent does not have.
+        structlog.get_logger().error("store.cell_damaged", cell=cell)
+    return [state for cell, state in found.items() if cell not in damaged]
 
 
 def _key(row: tuple[str, ...]) -> ObjectKey:

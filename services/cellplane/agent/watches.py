@@ -1,7 +1,7 @@
 """What an agent watches in a cluster: its own objects, their pods, nodes, warnings and new APIs.
 
-A kind is watched from the first time that something of it is wanted. What the cluster does not serve
-is looked for again when its schemas change.
+A kind is watched from the first time that something of it is wanted. What the cluster does not
+serve is looked for again when its schemas change.
 """
 
 from __future__ import annotations

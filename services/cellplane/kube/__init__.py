@@ -1,1 +1,1 @@
-"""One Kubernetes cluster, as its API server shows it: requests, discovery, watches, typed failures."""
+"""One Kubernetes cluster by its API server: requests, discovery, watches, typed failures."""

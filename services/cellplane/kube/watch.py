@@ -1,8 +1,8 @@
 """List once, then be told: a watch that never ends and loses nothing.
 
-First all that there is (``Listed``), then each change (``Changed``). When the server no longer knows
-the resource version, the whole is listed again, and whoever compares the two sees what was missed.
-Bookmarks keep the version fresh, so that a quiet watch is renewed without a list.
+First all that there is (``Listed``), then each change (``Changed``). When the server no longer
+knows the resource version, the whole is listed again, and whoever compares the two sees what was
+missed. Bookmarks keep the version fresh, so that a quiet watch is renewed without a list.
 """
 
 from __future__ import annotations

@@ -195,7 +195,8 @@ class Feed:
                 continue
             if watcher.lost and watcher.queue.empty():
                 raise ResourceExhausted(
-                    f"the reader is more than {self._buffer} changes behind: resume with the last token",
+                    f"the reader is more than {self._buffer} changes behind: resume with the "
+                    "last token",
                     reason="WATCHER_TOO_SLOW",
                 )
             if change.sequence > position:

@@ -1,7 +1,8 @@
 """A control plane for tests of the agent: speaks the link's protocol over real mutual TLS.
 
-It decides nothing: a test says what is wanted, and reads what the agent said. It keeps the rules that
-agents rely on: an epoch that grows, blobs before the Want that refers to them, explicit removals.
+It decides nothing: a test says what is wanted, and reads what the agent said. It keeps the rules
+that agents rely on: an epoch that grows, blobs before the Want that refers to them, explicit
+removals.
 """
 
 from __future__ import annotations
@@ -136,11 +137,15 @@ class Control(link_pb2_grpc.LinkServiceServicer, join_pb2_grpc.JoinServiceServic
 
     # What the agent calls.
 
-    async def GetAuthority(self, request: Any, context: Any) -> join_pb2.GetAuthorityResponse:
+    async def GetAuthority(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> join_pb2.GetAuthorityResponse:
         """Answer the authority."""
         return join_pb2.GetAuthorityResponse(authority_pem=self.authority.cert_pem)
 
-    async def Join(self, request: join_pb2.JoinRequest, context: Any) -> join_pb2.JoinResponse:
+    async def Join(  # noqa: N802
+        self, request: join_pb2.JoinRequest, context: Any
+    ) -> join_pb2.JoinResponse:
         """Sign, if the proof is right."""
         assert grant.is_proof(
             request.proof,
@@ -150,14 +155,13 @@ class Control(link_pb2_grpc.LinkServiceServicer, join_pb2_grpc.JoinServiceServic
             cluster_uid=request.cluster_uid,
         )
         self.joins += 1
-        response = join_pb2.JoinResponse(
+        return join_pb2.JoinResponse(
             certificate_pem=self._sign(request.certificate_request_pem),
             data_plane=DATA_PLANE,
             link_address=self.link_address,
         )
-        return response
 
-    async def RenewCertificate(
+    async def RenewCertificate(  # noqa: N802
         self, request: link_pb2.RenewCertificateRequest, context: Any
     ) -> link_pb2.RenewCertificateResponse:
         """Sign again."""
@@ -170,7 +174,7 @@ class Control(link_pb2_grpc.LinkServiceServicer, join_pb2_grpc.JoinServiceServic
         await self._tell()
         return response
 
-    async def Sync(
+    async def Sync(  # noqa: N802
         self, requests: AsyncIterator[link_pb2.SyncRequest], context: Any
     ) -> AsyncIterator[link_pb2.SyncResponse]:
         """Carry a stream."""

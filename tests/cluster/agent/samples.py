@@ -82,9 +82,7 @@ def component(
             },
         ),
         make(cell, name, Phase.POLICY, "v1", "ServiceAccount", name),
-        make(
-            cell, name, Phase.CONFIGURATION, "v1", "ConfigMap", f"{name}-config", data={"A": env}
-        ),
+        make(cell, name, Phase.CONFIGURATION, "v1", "ConfigMap", f"{name}-config", data={"A": env}),
         make(
             cell,
             name,
@@ -119,7 +117,10 @@ def component(
             "v1",
             "Service",
             name,
-            spec={"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+            spec={
+                "selector": selector,
+                "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+            },
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Laws of the model, on the real database: what is resolved step by step is what is resolved whole."""
+"""Laws of the model, on the real database: resolved step by step is resolved whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellplane.api.model.v1 import cell_pb2, deployment_pb2, resource_pb2
+from cellplane.api.model.v1 import (
+    cell_pb2,
+    deployment_pb2,
+    environment_pb2,
+    resource_pb2,
+)
 from cellplane.cell.names import CellName
 from cellplane.cell.problem import CellplaneError
 from cellplane.model.__main__ import MIGRATIONS
@@ -51,7 +56,7 @@ from tests.service.model.world import (
 )
 
 CODECS = Codecs()
-NAMES = [f"{project}/components/{id}" for project in (SHOP, PAY) for id in ("a", "b", "c")]
+NAMES = [f"{project}/components/{own}" for project in (SHOP, PAY) for own in ("a", "b", "c")]
 CELLS = [f"{project}/cells/development" for project in (SHOP, PAY)]
 
 
@@ -102,7 +107,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def make() -> None:
         async with model(folder) as made:
-            assert await made.apply(*platform())
+            assert await made.apply(*platform(), *map(full, NAMES))
 
     asyncio.run(make())
     return folder
@@ -129,45 +134,51 @@ async def model(folder: Path) -> AsyncIterator[Model]:
 @asynccontextmanager
 async def copy_of(template: Path) -> AsyncIterator[Model]:
     with tempfile.TemporaryDirectory() as folder:
-        for file in template.glob("model.db*"):
-            shutil.copy(file, folder)
+        shutil.copytree(template, folder, dirs_exist_ok=True)
         async with model(Path(folder)) as made:
             yield made
 
 
+def full(name: str) -> Any:
+    """A component that everybody may call."""
+    project, _, own = name.partition("/components/")
+    endpoints = [endpoint("e", 80, [ORGANIZATION]), endpoint("f", 90, [ORGANIZATION])]
+    return component(own, project=project, endpoints=endpoints)
+
+
 @st.composite
 def components(draw: st.DrawFn, name: str = "") -> Any:
-    """A component of a small world, so that references meet."""
-    own = name or draw(st.sampled_from(NAMES))
-    endpoints = [
-        endpoint(
-            id,
-            draw(st.integers(80 + 10 * index, 81 + 10 * index)),
-            draw(st.lists(st.sampled_from([ORGANIZATION, PUBLIC]), unique=True)),
-            path=draw(st.sampled_from(["/x", f"/{own[-1]}{id}"])),
-        )
-        for index, id in enumerate(draw(st.lists(st.sampled_from(["e", "f"]), unique=True)))
-    ]
-    calls = draw(
-        st.lists(
-            st.tuples(st.sampled_from(NAMES), st.sampled_from(["e", "f"])), unique=True, max_size=3
-        )
+    """A component of a small world, so that references meet; most endpoints stay as they are."""
+    own = full(name or draw(st.sampled_from(NAMES)))
+    own.workload.image = f"app:{draw(st.integers(1, 3))}"
+    own.connections.extend(
+        connection(target, called, id=f"k{number}")
+        for number, (target, called) in enumerate(draw(CALLS))
     )
-    return component(
-        own.rsplit("/", 1)[-1],
-        project=own.rsplit("/components/", 1)[0],
-        image=f"app:{draw(st.integers(1, 3))}",
-        endpoints=endpoints,
-        connections=[
-            connection(target, called, id=f"k{number}")
-            for number, (target, called) in enumerate(calls)
-        ],
-    )
+    change = draw(st.sampled_from(["", "", "port", "public", "collide", "hide", "remove"]))
+    first = own.endpoints[0]
+    match change:
+        case "port":
+            first.port = draw(st.integers(1000, 1002))
+        case "public" | "collide":
+            first.visibilities.append(PUBLIC)
+            first.path = "/x" if change == "collide" else f"/{own.name[-1]}"
+        case "hide":
+            del first.visibilities[:]
+        case "remove":
+            del own.endpoints[0]
+    return own
 
 
+CALLS = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(["e", "f"])), unique=True, max_size=3
+)
 STEPS = st.one_of(
-    st.lists(components(), min_size=1, max_size=4, unique_by=lambda c: c.name),
+    st.lists(components(), min_size=1, max_size=3, unique_by=lambda c: c.name),
     st.sampled_from(NAMES),
+    st.sampled_from(["a.example.com", "b.example.com"]).map(
+        lambda domain: [environment_pb2.Environment(name=DEV, public_domain=domain)]
+    ),
 )
 
 
@@ -190,12 +201,16 @@ def test_step_by_step_is_the_same_as_whole(template: Path, steps: Sequence[Any])
 
 async def check(made: Model) -> None:
     """Compare every row with a resolution from nothing, and every Cell with its rows."""
+    request = environment_pb2.GetEnvironmentRequest(name=DEV)
+    message = await made.servicers["EnvironmentService"].GetEnvironment(request, None)
+    environment = Environment(name=DEV, public_domain=message.public_domain)
     async with made.database.snapshot() as tx:
         rows = [dict(r._mapping) for r in (await tx.execute(sa.select(deployed))).all()]
         heads = [dict(r._mapping) for r in (await tx.execute(sa.select(cells))).all()]
     there = {r["component"]: r for r in rows if r["is_deployed"]}
     written = {name: CODECS.component_of(r["written"]) for name, r in there.items()}
-    for name, result in resolve_whole(written, {n: r["release"] for n, r in there.items()}).items():
+    releases = {n: r["release"] for n, r in there.items()}
+    for name, result in resolve_whole(environment, written, releases).items():
         wanted = CODECS.resolved_bytes(result.component) if result.component else None
         assert there[name]["resolved"] == wanted, name
         problems = CODECS.problems_bytes(result.problems) if result.problems else None
@@ -212,9 +227,10 @@ async def check(made: Model) -> None:
             assert sorted(map(repr, frame.outbound)) == sorted(map(repr, outbound))
 
 
-def resolve_whole(written: dict[str, Component], releases: dict[str, str]) -> dict[str, Resolution]:
+def resolve_whole(
+    environment: Environment, written: dict[str, Component], releases: dict[str, str]
+) -> dict[str, Resolution]:
     """Resolve everything, with everything known."""
-    environment = Environment(name=DEV)
     callers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for name, one in written.items():
         for key in calls_of(one):
@@ -222,8 +238,8 @@ def resolve_whole(written: dict[str, Component], releases: dict[str, str]) -> di
     users: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     routes = {n: public_routes(_cell(n), one, environment) for n, one in written.items()}
     for name, own in routes.items():
-        for id, route in own.items():
-            users[route].add((name, id))
+        for key, route in own.items():
+            users[route].add((name, key))
     return {
         name: resolve(
             _cell(name),
@@ -232,7 +248,8 @@ def resolve_whole(written: dict[str, Component], releases: dict[str, str]) -> di
                 providers=written,
                 callers={e.endpoint: frozenset(callers[name, e.endpoint]) for e in one.endpoints},
                 routes={
-                    id: frozenset(users[route] - {(name, id)}) for id, route in routes[name].items()
+                    key: frozenset(users[route] - {(name, key)})
+                    for key, route in routes[name].items()
                 },
             ),
         )

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cellplane.api.observability.v1 import health_pb2
+from cellplane.observability.__main__ import MIGRATIONS
+from cellplane.observability.tables import METADATA
 from cellplane.rpc.client import explain
+from cellplane.store.database import Database
 from tests.service.observability.world import CELL, HEALTH, World, thing
 
 
@@ -238,3 +242,17 @@ async def test_people_do_not_report(world: World) -> None:
         )
 
     assert explain(caught.value).code == "PERMISSION_DENIED"
+
+
+@pytest.mark.asyncio
+async def test_migrations_make_the_tables(tmp_path: Path, database_url: str) -> None:
+    """The migrations make the tables and columns that the code knows."""
+    url = database_url or f"sqlite:///{tmp_path / 'fresh.db'}"
+    database = await Database.open(url, service="observability", migrations=MIGRATIONS)
+    try:
+        async with database.snapshot() as tx:
+            for table in METADATA.sorted_tables:
+                columns = (await tx.execute(sa.text(f"SELECT * FROM {table.name}"))).keys()  # noqa: S608
+                assert list(columns) == [column.name for column in table.columns]
+    finally:
+        await database.close()

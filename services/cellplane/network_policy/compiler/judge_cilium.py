@@ -33,7 +33,10 @@ _SECTIONS: Final = (
 
 
 def refusals(policy: Mapping[str, Any]) -> list[str]:
-    """Say why Cilium's agent refuses a policy that its schema lets pass; empty if it takes it."""
+    """Say why a policy that the schema lets pass is refused, or read otherwise than it looks.
+
+    Stricter than the parser of any one version of Cilium: what this takes, that takes.
+    """
     found: list[str] = []
     spec = policy["spec"]
     for section, way in _SECTIONS:
