@@ -50,7 +50,7 @@ lock: $(VENV)/.dev ## Lock the dependencies anew.
 		--all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock --quiet --custom-compile-command "make lock"
 
 baseline: $(VENV)/.dev ## Take the contracts as they are for what must not break. At a release only.
-	$(BIN)/buf build proto -o proto/baseline.binpb
+	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
 
 clean: down ## Remove the virtual environment and what tools left.
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -55,7 +55,10 @@ def _file(file: d.FileDescriptorProto) -> Iterator[str]:
     }
     for index, service in enumerate(file.service):
         yield from (f"### {service.name}", "", comments.get((6, index), ""), "")
-        yield from ("| Method | Request | Answer | Permission | What it does |", "|---|---|---|---|---|")
+        yield from (
+            "| Method | Request | Answer | Permission | What it does |",
+            "|---|---|---|---|---|",
+        )
         for at, method in enumerate(service.method):
             access = method.options.Extensions[access_pb2.access]
             yield (
@@ -81,7 +84,8 @@ def _message(
     if message.field:
         yield from ("| Field | Type | Meaning |", "|---|---|---|")
         for index, field in enumerate(message.field):
-            yield f"| `{field.name}` | {_type(field, entries)} | {_cell(comments, (*path, 2, index))} |"
+            meaning = _cell(comments, (*path, 2, index))
+            yield f"| `{field.name}` | {_type(field, entries)} | {meaning} |"
         yield ""
     for index, nested in enumerate(message.nested_type):
         yield from _message(nested, comments, (*path, 3, index), f"{name}.")
