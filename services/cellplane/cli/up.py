@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from cellplane.cli.exits import usage
 from cellplane.cli.local.layout import DEFAULT_BASE_PORT, FOLDER_NAME, Layout, find_state
 
 _STOP_PATIENCE = 60.0
@@ -41,6 +42,13 @@ def up(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="The kubeconfig of --context. Default: kubectl's.")
     ] = None,
+    enforcement: Annotated[
+        str,
+        typer.Option(
+            help="What the CNI of --context does with policies: enforcing or simulated. Cells are"
+            " isolated only where they are enforced."
+        ),
+    ] = "simulated",
     base_port: Annotated[
         int, typer.Option(help="Ports are this and the 300 above it.", min=1024, max=65000)
     ] = DEFAULT_BASE_PORT,
@@ -53,9 +61,19 @@ def up(
     """
     root = (state or find_state(Path.cwd()) or Path.cwd() / FOLDER_NAME).absolute()
     layout = Layout(root=root, base_port=base_port)
+    if enforcement not in {"enforcing", "simulated"}:
+        raise usage(f'--enforcement "{enforcement}" is neither enforcing nor simulated')
     samples_folder = _samples() if samples else None
     if not _running(layout):
-        _start(layout, samples_folder, sandbox, context or [], kubeconfig)
+        arguments = [f"--enforcement={enforcement}"]
+        if samples_folder:
+            arguments.append(f"--samples={samples_folder}")
+        if sandbox and not context:
+            arguments.append("--sandbox")
+        arguments += [f"--context={one}" for one in context or ()]
+        if kubeconfig:
+            arguments.append(f"--kubeconfig={kubeconfig.absolute()}")
+        _start(layout, arguments)
     code = asyncio.run(_show(layout))
     if code == 0:
         _what_next(layout)
@@ -96,24 +114,11 @@ def _running(layout: Layout) -> bool:
     return identity is not None and identity.alive()
 
 
-def _start(
-    layout: Layout,
-    samples: Path | None,
-    sandbox: bool,
-    contexts: list[str],
-    kubeconfig: Path | None,
-) -> None:
+def _start(layout: Layout, arguments: list[str]) -> None:
     layout.logs.mkdir(parents=True, exist_ok=True)
     layout.progress.unlink(missing_ok=True)
     layout.pid_file.unlink(missing_ok=True)
-    arguments = [f"--state={layout.root}", f"--base-port={layout.base_port}"]
-    if samples:
-        arguments.append(f"--samples={samples}")
-    if sandbox and not contexts:
-        arguments.append("--sandbox")
-    arguments += [f"--context={context}" for context in contexts]
-    if kubeconfig:
-        arguments.append(f"--kubeconfig={kubeconfig}")
+    arguments = [f"--state={layout.root}", f"--base-port={layout.base_port}", *arguments]
     with (layout.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "cellplane.cli.local.daemon", *arguments],

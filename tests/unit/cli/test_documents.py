@@ -184,10 +184,9 @@ def test_one_resource_stands_in_one_document(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(HEAD)
     (tmp_path / "b.yaml").write_text(f"# again\n{HEAD}")
 
-    assert findings(tmp_path) == (
-        f'{tmp_path}/b.yaml:3: name: "organizations/acme/projects/boutique/components/cart" is '
-        f"written twice, first at {tmp_path}/a.yaml:2: keep one",
-    )
+    name = "organizations/acme/projects/boutique/components/cart"
+    twice = f'"{name}" is written twice, first at {tmp_path}/a.yaml:2: keep one'
+    assert findings(tmp_path) == (f"{tmp_path}/b.yaml:3: name: {twice}",)
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_environment_changes_what_a_cell_becomes(capsys: pytest.CaptureFixtur
     assert route["spec"]["hostnames"] == ["boutique.apps.example.com"]
 
     assert main(["compile", *ALL, f"--data-plane={PLANES[0]}", "-e", "nowhere"]) == 2
-    assert "choose of development, staging, production" in capsys.readouterr().err
+    assert "choose of development, production, staging" in capsys.readouterr().err
 
 
 HEAD = """kind: Component
@@ -101,8 +101,8 @@ BAD = {
         "    component: projects/hidden/components/secret\n    endpoint: web\n---\n"
         + HEAD.format(name="x").replace("boutique/components/x", "hidden/components/secret")
         + "endpoints: [{endpoint: web, protocol: HTTP, port: 80}]\n",
-        10,
-        "connections[0].component_endpoint.endpoint",
+        9,
+        "connections[0].component_endpoint.component",
         "not for other projects",
     ),
     "image that is none": (

@@ -18,13 +18,15 @@ from cellplane.cli.render.output import difference, table
 CELL = "organizations/acme/projects/boutique/cells/development"
 
 
-def condition(kind: str, word: str, reason: str = "", *, revision: int = 3, **more: object):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def condition(
+    kind: str, word: str, reason: str = "", *, revision: int = 3, terminal: bool = False
+) -> condition_pb2.Condition:
     return condition_pb2.Condition(
         type=kind,
         status=condition_pb2.Condition.Status.Value(word),
         reason=reason,
         observed_revision=revision,
-        **more,  # type: ignore[arg-type]
+        terminal=terminal,
     )
 
 
@@ -116,9 +118,9 @@ def drawn(*, everything: bool = False) -> list[str]:
 
 def test_the_deepest_cause_stands_on_top() -> None:
     """The first line of a status says what is at fault, and those below it what to do."""
+    why = "ImagePullBackOff: cart:nope does not exist"
     assert drawn()[:4] == [
-        "boutique/development: west Pod cell-boutique/cart-1: ImagePullBackOff: "
-        "cart:nope does not exist",
+        f"boutique/development: west Pod cell-boutique/cart-1: {why}",
         "  what to do: correct the image",
         "  log | first",
         "  log | second",

@@ -59,6 +59,8 @@ class Plan:
     sandbox: bool
     contexts: tuple[str, ...]
     kubeconfig: Path | None
+    enforcement: str
+    """What the CNI of the contexts' clusters does with policies."""
 
 
 class Bringing:
@@ -169,7 +171,7 @@ class Bringing:
                 grant,
                 kubeconfig=self._plan.kubeconfig,
                 context=context,
-                enforcement="enforcing",
+                enforcement=self._plan.enforcement,
             )
         )
         self._journal.write(Step.DONE, f"data plane {name} has joined")
@@ -262,6 +264,7 @@ def main() -> int:
     parser.add_argument("--sandbox", action="store_true")
     parser.add_argument("--context", action="append", default=[])
     parser.add_argument("--kubeconfig", type=Path)
+    parser.add_argument("--enforcement", default="simulated")
     arguments = parser.parse_args()
     plan = Plan(
         layout=Layout(root=arguments.state, base_port=arguments.base_port),
@@ -269,6 +272,7 @@ def main() -> int:
         sandbox=arguments.sandbox,
         contexts=tuple(arguments.context),
         kubeconfig=arguments.kubeconfig,
+        enforcement=arguments.enforcement,
     )
     logs.configure("info", "json", "supervisor")
     return run_until_signal(lambda stop: _main(plan, stop))
