@@ -49,6 +49,11 @@ def service_name(component: str) -> str:
     return kube_name(component)
 
 
+def headless_service(component: str) -> str:
+    """Service by which each replica of a stateful component has a name of its own."""
+    return kube_name(component, "headless")
+
+
 def service_account(component: str) -> str:
     """Service account of a component: its identity."""
     return kube_name(component)

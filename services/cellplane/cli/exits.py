@@ -131,6 +131,9 @@ def of_rpc(error: Any, *, places: Callable[[Any], str] | None = None, target: st
             f"cannot reach the service{where}: is the control plane up? `cellplane up` starts one "
             f"({message})"
         )
+    if any(violation.message in message for violation in failure.violations):
+        # Every finding has a line of its own below.
+        message = message.partition(": ")[0]
     findings = [(places or finding)(violation) for violation in failure.violations]
     if omitted := failure.metadata.get("omitted_violations"):
         findings.append(f"… and {omitted} more")

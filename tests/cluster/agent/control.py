@@ -141,6 +141,7 @@ class Control(link_pb2_grpc.LinkServiceServicer, join_pb2_grpc.JoinServiceServic
         self, request: Any, context: Any
     ) -> join_pb2.GetAuthorityResponse:
         """Answer the authority."""
+        await self._tell()
         return join_pb2.GetAuthorityResponse(authority_pem=self.authority.cert_pem)
 
     async def Join(  # noqa: N802
@@ -204,9 +205,12 @@ class Control(link_pb2_grpc.LinkServiceServicer, join_pb2_grpc.JoinServiceServic
         try:
             while not reader.done():
                 getter = asyncio.create_task(out.get())
-                await asyncio.wait({getter, reader}, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    await asyncio.wait({getter, reader}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not getter.done():
+                        getter.cancel()
                 if not getter.done():
-                    getter.cancel()
                     break
                 yield getter.result()
         finally:

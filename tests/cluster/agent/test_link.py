@@ -16,7 +16,7 @@ from cellplane.runtime.pki import Authority
 from tests.cluster.agent import samples
 from tests.cluster.agent.conftest import Setting
 from tests.cluster.agent.control import Control
-from tests.cluster.agent.process import AgentProcess, agent_of
+from tests.cluster.agent.process import agent_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(300)]
 
@@ -157,13 +157,23 @@ async def test_certificates_are_renewed_at_two_thirds(tmp_path: Path) -> None:
 async def test_another_authority_is_not_joined(tmp_path: Path) -> None:
     """An agent whose control plane shows another authority than its digest ends, and says so."""
     control = Control(tmp_path)
-    async with control.running():
-        control.authority = Authority.create("somebody else")
-        meant = AgentProcess(control, tmp_path, f"--folder={tmp_path / 'm'}")
-        # The server still shows a certificate of the first authority.
-        await meant.start()
-        assert await meant.wait() == 1
+    other = Authority.create("somebody else").digest()
+    flags = (f"--folder={tmp_path / 'm'}", f"--authority-digest={other}")
+    async with control.running(), agent_of(control, tmp_path, *flags) as agent:
+        assert await agent.wait() == 1
         assert control.joins == 0
+        assert other in agent.log.read_text()
+
+
+async def test_a_man_in_the_middle_gets_no_request(tmp_path: Path) -> None:
+    """Whoever shows the right authority without its key is not sent a request to join."""
+    control = Control(tmp_path)
+    async with control.running():
+        # The server's certificate is still of the authority that it had before.
+        control.authority = Authority.create("meant")
+        async with agent_of(control, tmp_path, f"--folder={tmp_path / 'm'}") as agent:
+            await control.until(lambda: "join.waiting" in agent.log.read_text())
+            assert control.joins == 0
 
 
 async def _there(setting: Setting, path: str) -> bool:

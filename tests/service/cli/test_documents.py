@@ -152,7 +152,7 @@ def test_documents_come_by_standard_input(control_plane: ControlPlane) -> None:
     assert bad.code == 1
     assert "<stdin>:6: colour: " in bad.err
 
-    gone = control_plane.process("delete", "-f", "-", stdin=text)
+    gone = control_plane.process("delete", "-f", "-", "--force", stdin=text)
     assert gone.out == "component boutique/piped deleted\n", gone.err
 
 

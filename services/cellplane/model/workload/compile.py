@@ -17,7 +17,7 @@ from cellplane.cell.problem import Problem
 from cellplane.cell.protocol import TRAITS
 from cellplane.cell.workload import ComponentKind
 from cellplane.model.workload.check import problems
-from cellplane.model.workload.controllers import compile_controller, headless_service
+from cellplane.model.workload.controllers import compile_controller
 from cellplane.model.workload.objects import component_object, stable_labels
 
 
@@ -71,7 +71,7 @@ def _component(cell: ResolvedCell, component: ResolvedComponent) -> Iterator[Man
         service = _service(cell, component, addresses.service_name(part), headless=False)
         yield manifest(part, Phase.WORKLOAD, service)
     if component.kind is ComponentKind.STATEFUL_SERVICE:
-        service = _service(cell, component, headless_service(part), headless=True)
+        service = _service(cell, component, addresses.headless_service(part), headless=True)
         yield manifest(part, Phase.WORKLOAD, service)
     yield from compile_controller(cell, component)
 

@@ -39,11 +39,6 @@ def compile_controller(cell: ResolvedCell, component: ResolvedComponent) -> Iter
             assert_never(component.kind)
 
 
-def headless_service(component: str) -> str:
-    """Name of the Service that gives the replicas of a stateful service their names."""
-    return kube_name(component, "headless")
-
-
 def _workload(component: ResolvedComponent, body: dict[str, Any]) -> Manifest:
     return manifest(component.component, Phase.WORKLOAD, body)
 
@@ -93,7 +88,7 @@ def _stateful_set(cell: ResolvedCell, component: ResolvedComponent) -> dict[str,
     spec = {
         **_scale(component),
         "revisionHistoryLimit": 3,
-        "serviceName": headless_service(component.component),
+        "serviceName": addresses.headless_service(component.component),
         "selector": _selector(component),
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "template": pod_template(cell, component),

@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from cellplane.cell import addresses, labels
 from cellplane.cell.cell import CellFrame, CellTarget, ResolvedCell, ResolvedComponent
-from cellplane.cell.names import kube_name
 from cellplane.cell.protocol import TRAITS, Transport
 from cellplane.cell.visibility import Isolation, Visibility
 from cellplane.cell.workload import ComponentKind
@@ -217,7 +216,7 @@ def _names(frame: CellFrame, component: ResolvedComponent) -> set[str]:
     reached.update(c.cell.component for c in component.connections if c.cell is not None)
     names.update(f"{addresses.service_name(name)}.{inside}" for name in reached)
     if component.kind is ComponentKind.STATEFUL_SERVICE:
-        headless = f"{kube_name(component.component, 'headless')}.{inside}"
+        headless = f"{addresses.headless_service(component.component)}.{inside}"
         names.update({headless, f"*.{headless}"})
     if any(owner == component.component for owner, _ in addresses.egress_ports(frame)):
         names.add(f"{addresses.EGRESS_GATEWAY}.{inside}")
