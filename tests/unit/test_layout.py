@@ -42,11 +42,14 @@ def test_generated_code_equals_the_contracts(tmp_path: Path) -> None:
     }
 
     assert fresh == committed
-    assert sorted(
-        str(path)
-        for path in fresh
-        if not filecmp.cmp(tmp_path / path, ROOT / "gen" / path, shallow=False)
-    ) == []
+    assert (
+        sorted(
+            str(path)
+            for path in fresh
+            if not filecmp.cmp(tmp_path / path, ROOT / "gen" / path, shallow=False)
+        )
+        == []
+    )
 
 
 def test_the_reference_equals_the_contracts(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ async def _target(settings: AgentSettings, rng: random.Random) -> AsyncIterator[
 
 
 async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
+    """Work until told to stop, however far it got; joining may take for ever."""
+    work = asyncio.create_task(_work(settings), name="agent")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        work.cancel()
+        stopping.cancel()
+        await asyncio.wait({work, stopping})
+    if not work.cancelled():
+        work.result()
+
+
+async def _work(settings: AgentSettings) -> None:
     rng, clock = random.Random(), SystemClock()  # noqa: S311 - jitter
     outbox = DueOutbox()
     async with AsyncExitStack() as stack:
@@ -106,18 +120,10 @@ async def _serve(settings: AgentSettings, stop: asyncio.Event) -> None:
         )
         admin = await _admin(settings, link, stack)
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(cells.run(), name="cells"),
-                group.create_task(Loop(name="link", body=link.run).run(), name="link"),
-                group.create_task(
-                    join.keep_renewed(identity, clock=clock, rng=rng, renewed=lambda: None),
-                    name="certificate",
-                ),
-                group.create_task(_tell_ready(settings, identity, link, admin), name="ready"),
-            ]
-            await stop.wait()
-            for task in tasks:
-                task.cancel()
+            group.create_task(cells.run(), name="cells")
+            group.create_task(Loop(name="link", body=link.run).run(), name="link")
+            group.create_task(join.keep_renewed(identity, clock=clock, rng=rng), name="certificate")
+            group.create_task(_tell_ready(settings, identity, link, admin), name="ready")
 
 
 async def _admin(settings: AgentSettings, link: Link, stack: AsyncExitStack) -> int:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import random
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -189,9 +188,7 @@ async def _leaf(address: str) -> bytes:
     return ssl.DER_cert_to_PEM_cert(der).encode()
 
 
-async def keep_renewed(
-    identity: Identity, *, clock: Clock, rng: random.Random, renewed: Callable[[], None]
-) -> None:
+async def keep_renewed(identity: Identity, *, clock: Clock, rng: random.Random) -> None:
     """Renew the certificate at two thirds of its life, give or take a tenth; until cancelled."""
     log = structlog.get_logger()
     attempt = 0
@@ -209,7 +206,6 @@ async def keep_renewed(
             continue
         attempt = 0
         log.info("certificate.renewed")
-        renewed()
 
 
 async def renew(identity: Identity) -> None:

@@ -5,6 +5,7 @@ Source: apimachinery's ``resource.Quantity`` (decimal and binary suffixes, decim
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from typing import Final
@@ -43,10 +44,10 @@ def parse(text: object) -> Decimal | None:
 def millis(text: object) -> int:
     """A quantity in thousandths, rounded up; 0 for what is none."""
     value = parse(text)
-    return 0 if value is None else -int(-(value * 1000) // 1)
+    return 0 if value is None else math.ceil(value * 1000)
 
 
 def whole(text: object) -> int:
     """A quantity in whole units, rounded up; 0 for what is none."""
     value = parse(text)
-    return 0 if value is None else -int(-value // 1)
+    return 0 if value is None else math.ceil(value)

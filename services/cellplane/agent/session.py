@@ -125,10 +125,16 @@ class Link:
         beat = max(1.0, welcome.beat_interval_millis / 1000)
         self._heard = self._clock.monotonic()
         self._contents.clear()
+        one_at_a_time = asyncio.Lock()
+
+        async def write(message: link_pb2.SyncRequest) -> None:
+            async with one_at_a_time:
+                await call.write(message)
+
         tasks = [
-            asyncio.create_task(self._read(call)),
-            asyncio.create_task(self._write(call.write)),
-            asyncio.create_task(self._beat(call.write, beat)),
+            asyncio.create_task(self._read(call, write)),
+            asyncio.create_task(self._write(write)),
+            asyncio.create_task(self._beat(write, beat)),
         ]
         self.connected.set()
         self._log.info("link.connected", session=welcome.session, epoch=welcome.epoch)
@@ -138,9 +144,9 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        for task in done:
-            if not task.cancelled():
-                task.result()
+        for task in (t for t in tasks if t in done and not t.cancelled()):
+            if (error := task.exception()) is not None:
+                raise _root(error)
 
     async def _open(self, call: Any) -> link_pb2.Welcome:
         now = self._cells.facts
@@ -196,7 +202,7 @@ class Link:
         answer: link_pb2.SyncResponse = message
         return answer
 
-    async def _read(self, call: Any) -> None:
+    async def _read(self, call: Any, write: Write) -> None:
         # Cells are stored side by side: one sync of the disk does for many.
         async with asyncio.TaskGroup() as group:
             while True:
@@ -206,9 +212,9 @@ class Link:
                         for content in message.blob.contents:
                             self._contents[hashlib.sha256(content).hexdigest()] = content
                     case "want":
-                        group.create_task(self._take(message.want, call.write))
+                        group.create_task(self._take(message.want, write))
                     case "compare":
-                        await call.write(convert.inventory_to_wire(self._cells.inventory()))
+                        await write(convert.inventory_to_wire(self._cells.inventory()))
                         self._cells.resend()
                     case "drain":
                         raise _Drained(message.drain.reason)
@@ -271,3 +277,10 @@ class Link:
             before = self._clock.monotonic() - _DOUBT
             self._said = {cell: time for cell, time in self._said.items() if time > before}
             await write(link_pb2.SyncRequest(beat=link_pb2.Beat()))
+
+
+def _root(error: BaseException) -> BaseException:
+    """What went wrong first in a group of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

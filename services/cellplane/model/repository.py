@@ -398,8 +398,9 @@ def _deployed_values(row: DeployedRow) -> dict[str, Any]:
 
 
 def _cell_row(row: Mapping[str, Any]) -> CellRow:
-    values = {name: row[name] for name in CellRow.__slots__}
-    return CellRow(**values | {"target_projects": tuple(json.loads(row["target_projects"]))})
+    values: dict[str, Any] = {name: row[name] for name in CellRow.__slots__}
+    values["target_projects"] = tuple(json.loads(row["target_projects"]))
+    return CellRow(**values)
 
 
 def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:

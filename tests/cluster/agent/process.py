@@ -61,8 +61,12 @@ class AgentProcess:
             return 0
         if self._process.returncode is None:
             self._process.terminate()
-        async with asyncio.timeout(DEADLINE):
-            return await self._process.wait()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+            raise
 
     async def wait(self) -> int:
         """Wait until it ends by itself; its exit code."""

@@ -44,3 +44,17 @@ async def test_a_folder_holds_one_file_for_each_object(tmp_path: Path) -> None:
         control.remove(name)
         await control.until(lambda: name not in control.cells)
         assert [p.name for p in root.rglob("*.yaml")] == [theirs.name]
+
+
+async def test_many_cells_at_once_share_one_stream(tmp_path: Path) -> None:
+    """Wants of many Cells at once are all answered and applied, and the stream is the first one."""
+    control = Control(tmp_path)
+    cells = [samples.cell_name(f"shop{index}") for index in range(20)]
+    async with control.running(), agent_of(control, tmp_path, f"--folder={tmp_path / 'm'}"):
+        await control.connected()
+        for cell in cells:
+            control.want(str(cell), samples.whole(cell))
+        for cell in cells:
+            await control.reported(str(cell), READY)
+        assert control.streams == 1
+        assert len(control.of("reply")) == len(cells)

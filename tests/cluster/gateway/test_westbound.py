@@ -45,9 +45,7 @@ class Westbound:
         lines = [f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n", *headers, "\r\n"]
         try:
             async with asyncio.timeout(DEADLINE):
-                reader, writer = await asyncio.open_connection(
-                    "127.0.0.1", self.port, ssl=context
-                )
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
                 writer.write("".join(lines).encode())
                 await writer.drain()
                 answer = await reader.read()
@@ -151,7 +149,7 @@ def _configuration(port: int, folder: Path, expressions: tuple[str, ...]) -> dic
                     ],
                 }
             ]
-        }
+        },
     }
 
 
@@ -179,9 +177,9 @@ async def _until_open(port: int, process: asyncio.subprocess.Process) -> None:
 async def westbound(tmp_path: Path) -> AsyncIterator[Westbound]:
     authority = Authority.create("organization acme")
     authority.save(tmp_path)
-    authority.issue(
-        uri="spiffe://cellplane.test/gateways/westbound", dns=[HOST], server=True
-    ).save(tmp_path, "gateway")
+    authority.issue(uri="spiffe://cellplane.test/gateways/westbound", dns=[HOST], server=True).save(
+        tmp_path, "gateway"
+    )
     port = _free_port()
     expressions = caller_expressions(TRUST_DOMAIN, "acme", "production", ["boutique", "pay"])
     configuration = tmp_path / "envoy.json"

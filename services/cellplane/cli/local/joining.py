@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import grpc
+import grpc.aio
 
 from cellplane.api.placement.v1 import (
     data_plane_pb2,

@@ -1,0 +1,88 @@
+"""What the agent applies at all, whoever asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cellplane.agent.admission import refusals
+from cellplane.agent.objects import Want, WantedObject
+from cellplane.cell import labels
+from cellplane.cell.manifest import Manifest, ObjectKey, Phase, manifest
+from cellplane.cell.names import CellName
+
+CELL = CellName(organization="acme", project="shop", environment="development")
+
+
+def _manifest(kind: str = "ConfigMap", api_version: str = "v1", **metadata: Any) -> Manifest:
+    own = {
+        "name": "a",
+        "namespace": CELL.namespace,
+        "annotations": {labels.OWNER: str(CELL)},
+        **metadata,
+    }
+    body = {"apiVersion": api_version, "kind": kind, "metadata": own}
+    return manifest("web", Phase.CONFIGURATION, body)
+
+
+def _ask(*manifests: Manifest, removals: tuple[ObjectKey, ...] = (), cell: str = str(CELL)) -> Want:
+    return Want(
+        cell=cell,
+        revision=1,
+        base_revision=0,
+        nonce="n",
+        objects=tuple(
+            WantedObject(key=m.key, phase=m.phase, part=m.part, digest=m.digest) for m in manifests
+        ),
+        removals=removals,
+        digest="",
+        namespace=CELL.namespace,
+        removed=False,
+    )
+
+
+def test_an_object_of_the_cell_is_taken() -> None:
+    """An object of an allowed kind, in the Cell's namespace and owned by it, is not refused."""
+    good = _manifest()
+    assert refusals(_ask(good), {good.digest: good.content}) == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (_manifest(namespace="kube-system"), "not in the Cell's own namespace"),
+        (_manifest(kind="ClusterRoleBinding", api_version="rbac.authorization.k8s.io/v1"), "kind"),
+        (_manifest(kind="Namespace", name="other", namespace=""), "not the Cell's own"),
+        (_manifest(annotations={labels.OWNER: "organizations/x"}), "as its owner"),
+        (_manifest(annotations={}), "as its owner"),
+    ],
+)
+def test_anything_else_is_refused_by_name(bad: Manifest, words: str) -> None:
+    """Another namespace, kind or owner is refused for the object that it is about."""
+    found = refusals(_ask(_manifest(), bad), {bad.digest: bad.content})
+    assert [r.key for r in found] == [bad.key]
+    assert words in found[0].message
+
+
+def test_content_must_be_what_it_is_called() -> None:
+    """Content of another object, or with another digest, is refused."""
+    asked, other = _manifest(), _manifest(name="b")
+    swapped = {asked.digest: other.content}
+    assert "digest" in refusals(_ask(asked), swapped)[0].message
+    renamed = WantedObject(key=other.key, phase=asked.phase, part=asked.part, digest=asked.digest)
+    want = replace(_ask(), objects=(renamed,))
+    found = refusals(want, {asked.digest: asked.content})
+    assert "is of ConfigMap" in found[0].message
+
+
+def test_removals_are_bound_to_the_cell_too() -> None:
+    """A removal in another namespace is refused."""
+    key = ObjectKey(api_version="v1", kind="Secret", namespace="kube-system", object="a")
+    assert [r.key for r in refusals(_ask(removals=(key,)), {})] == [key]
+
+
+def test_a_name_that_is_no_cells_is_refused() -> None:
+    """Only names of Cells are taken."""
+    assert refusals(_ask(cell="organizations/acme"), {})
