@@ -74,15 +74,26 @@ class Bringing:
 
     async def run(self, channels: Channels, stack: contextlib.AsyncExitStack) -> None:
         """Bring everything up; returns when the samples are ready everywhere."""
-        await self._services()
-        if self._plan.samples is None:
-            self._journal.write(Step.READY, "the control plane runs")
-            return
+        samples = self._plan.samples is not None
         async with asyncio.TaskGroup() as group:
-            planes = group.create_task(self._planes(channels, stack))
-            group.create_task(self._on_paper(channels, self._plan.samples))
-            await self._apply(ORGANIZATION, "platform", "payments", "boutique")
-        if planes.result():
+            # Clusters take longest and need no service until they join.
+            clusters = [
+                (plane, group.create_task(self._cluster(stack, plane)))
+                for plane in (SANDBOX_PLANES if self._plan.sandbox else ())
+            ]
+            await self._services()
+            joining = [
+                group.create_task(self._sandbox_plane(channels, plane, start))
+                for plane, start in clusters
+            ]
+            joining += [
+                group.create_task(self._context_plane(channels, context))
+                for context in self._plan.contexts
+            ]
+            if samples:
+                group.create_task(self._on_paper(channels))
+                await self._apply(ORGANIZATION, "platform", "payments", "boutique")
+        if samples and joining:
             await self._ready(ORGANIZATION, "payments", "boutique")
         self._journal.write(Step.READY, "everything is ready")
 
@@ -93,8 +104,7 @@ class Bringing:
                 group.create_task(self._supervisor.start(commands.service(self._layout, service)))
         self._journal.write(Step.DONE, f"services run: {', '.join(SERVICES)}")
 
-    async def _on_paper(self, channels: Channels, samples: Path) -> None:
-        del samples
+    async def _on_paper(self, channels: Channels) -> None:
         await self._apply(PAPER, "paper")
         grant = await join(channels, self._layout, PAPER, "folder", labels={})
         await self._supervisor.start(
@@ -112,18 +122,9 @@ class Bringing:
             Step.DONE, f"first result: the samples as manifests in {self._layout.manifests}"
         )
 
-    async def _planes(self, channels: Channels, stack: contextlib.AsyncExitStack) -> int:
-        """Start clusters and join them; answers how many."""
-        joins = []
-        if self._plan.sandbox:
-            joins += [self._sandbox_plane(channels, stack, plane) for plane in SANDBOX_PLANES]
-        joins += [self._context_plane(channels, context) for context in self._plan.contexts]
-        await asyncio.gather(*joins)
-        return len(joins)
-
-    async def _sandbox_plane(
-        self, channels: Channels, stack: contextlib.AsyncExitStack, plane: SandboxPlane
-    ) -> None:
+    async def _cluster(
+        self, stack: contextlib.AsyncExitStack, plane: SandboxPlane
+    ) -> cluster.ClusterInfo:
         state = self._layout.state(f"cluster-{plane.name}")
         self._journal.write(
             Step.DOING, f"starting the sandbox cluster {plane.name} (its first build takes minutes)"
@@ -140,6 +141,12 @@ class Bringing:
         self._journal.write(
             Step.DONE, f"cluster {plane.name} runs: kubectl --kubeconfig {info.kubeconfig}"
         )
+        return info
+
+    async def _sandbox_plane(
+        self, channels: Channels, plane: SandboxPlane, start: asyncio.Task[cluster.ClusterInfo]
+    ) -> None:
+        info = await start
         grant = await join(
             channels,
             self._layout,

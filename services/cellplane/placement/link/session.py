@@ -153,6 +153,8 @@ class Session:
         slots = self._desired.delivered(self._data_plane)
         equal = hello.root_digest == self._desired.root_digest(self._data_plane)
         same = equal and all(slot.settled for slot in slots)
+        # As they are now: one that is wanted anew while Welcome is written, the agent has not.
+        agreed = [(slot.cell, slot.bundle.revision, slot.digest) for slot in slots]
         entry = self._planes.get(self._data_plane)
         facts = entry.membership.facts if entry is not None and entry.membership else None
         ways = link_pb2.Welcome.Resume
@@ -170,15 +172,15 @@ class Session:
         )
         if same:
             self._compared = True
-            for slot in slots:
-                self._agree(slot)
+            for cell, revision, digest in agreed:
+                self._agree(cell, revision, digest)
             self._stir.set()
         else:
             await context.write(link_pb2.SyncResponse(compare=link_pb2.Compare()))
 
-    def _agree(self, slot: Slot) -> None:
-        self._bases[slot.cell] = slot.bundle.revision
-        self._desired.accepted(slot.cell, self._data_plane, slot.bundle.revision, slot.digest)
+    def _agree(self, cell: str, revision: int, digest: str) -> None:
+        self._bases[cell] = revision
+        self._desired.accepted(cell, self._data_plane, revision, digest)
 
     async def _read(self, requests: AsyncIterator[link_pb2.SyncRequest]) -> None:
         async for request in requests:
@@ -214,7 +216,7 @@ class Session:
             if known is None:
                 self._desired.accepted(slot.cell, self._data_plane, 0, "")
             elif (known.revision, known.digest) == (slot.bundle.revision, slot.digest):
-                self._agree(slot)
+                self._agree(slot.cell, slot.bundle.revision, slot.digest)
                 if known.applied and not slot.bundle.removed:
                     self._desired.applied(
                         slot.cell, self._data_plane, known.revision, (), complete=True
