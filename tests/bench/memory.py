@@ -27,8 +27,8 @@ def main() -> int:
     state = Path(os.environ.get("CELLPLANE_STATE") or Path.cwd() / ".cellplane")
     files = {path.stem: path for path in sorted((state / "run").glob("*.pid"))}
     files["supervisor"] = state / "supervisor.json"
-    for path in sorted((state / "state").glob("cluster-*/**/*.pid")):
-        files[f"{path.relative_to(state / 'state').parts[0]} {path.stem}"] = path
+    for path in sorted((state / "state").glob("cluster-*/run/*")):
+        files[f"{path.parents[1].name} {path.stem}"] = path
     total = total_shared = 0.0
     print(f"{'process':36} {'RSS MB':>8} {'PSS MB':>8}")
     for name, path in files.items():

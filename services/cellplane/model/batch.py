@@ -36,12 +36,14 @@ class Batch:
         self.by_name = {change.name: change for change in self.changes}
         self._read: dict[str, Record | None] = {}
         self._domain: dict[str, Resource] = {}
+        self._before: dict[str, Resource] = {}
         self._released: dict[str, Any] = {
             release.name: release
             for change in self.changes
             if isinstance(change.new, component_pb2.Component)
             for release in (release_of(change.new),)
         }
+        """Releases that the batch's components are; those that exist, too."""
 
     async def look_up(self, tx: Transaction, names: Iterable[str]) -> None:
         """Read those of *names* that nobody has read yet."""
@@ -75,6 +77,14 @@ class Batch:
                 return None
             self._domain[name] = self._codecs.resource(kind, message)
         return self._domain[name]
+
+    def before(self, change: Change) -> Resource | None:
+        """A resource of the domain, as it was before the batch; converted once."""
+        if change.old is None:
+            return None
+        if change.name not in self._before:
+            self._before[change.name] = self._codecs.resource(change.kind, change.old)
+        return self._before[change.name]
 
     def component(self, name: str) -> Component | None:
         """A component as it is after the batch."""

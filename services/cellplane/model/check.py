@@ -67,7 +67,7 @@ class Checker:
                     good.append((change, resource))
                     found[change.name] += self._validate(resource)
         # What is stored refers to what is there: deleting and hiding see to that.
-        fresh = [(c, r) for c, r in good if not self._has_same_references(c, r)]
+        fresh = [(c, r) for c, r in good if not _has_same_references(batch.before(c), r)]
         await self._look_up(tx, batch, fresh)
         for change, resource in fresh:
             findings = Findings(found[change.name])
@@ -82,12 +82,6 @@ class Checker:
             for name, problems in found.items()
             if problems
         }
-
-    def _has_same_references(self, change: Change, resource: Resource) -> bool:
-        if change.old is None or isinstance(resource, Deployment):
-            return False
-        old = self._codecs.resource(change.kind, change.old)
-        return references_of(old) == references_of(resource)
 
     def _validate(self, resource: Resource) -> list[Problem]:
         match resource:
@@ -206,6 +200,12 @@ class _Known(dict[str, object]):
         if ids(Kind.COMPONENT, key) is not None:
             return self._batch.component(key) or default
         return self._batch.message(key) or default
+
+
+def _has_same_references(before: Resource | None, after: Resource) -> bool:
+    if before is None or isinstance(after, Deployment):
+        return False
+    return references_of(before) == references_of(after)
 
 
 def _lost(change: Change) -> dict[str, str]:

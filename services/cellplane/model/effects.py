@@ -6,16 +6,22 @@ All of it in the batch's own transaction, so that nobody ever sees the one witho
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cellplane.api.model.v1 import cell_pb2, component_pb2, deployment_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.cell.visibility import Visibility
 from cellplane.model.batch import Batch, Change, complete
-from cellplane.model.convert import Codecs, intent_of, release_of
+from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
-from cellplane.model.domain.kinds import Kind, environment_name, organization_of, project_of
+from cellplane.model.domain.kinds import (
+    Kind,
+    cell_name,
+    environment_name,
+    organization_of,
+    project_of,
+)
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import Reference, Resource, references_of
 from cellplane.model.domain.resolve import Deployed
@@ -69,7 +75,7 @@ class Effects:
             )
             for environment in moves.keys() | frames.keys()
         }
-        await self._resolver.settle(tx, shifts)
+        await self._resolver.settle(tx, batch, shifts)
         await self._refuse_collisions(tx, moves)
 
     async def _mention(self, tx: Transaction, batch: Batch) -> None:
@@ -77,27 +83,23 @@ class Effects:
             if change.new is None:
                 await self._repository.write_mentions(tx, change.name, ())
                 continue
-            new = batch.resource(change.kind, change.name)
+            new, old = batch.resource(change.kind, change.name), batch.before(change)
             own = () if new is None else _mentions(new)
-            if change.old is None or own != self._mentions(change.kind, change.old):
+            if old is None or own != _mentions(old):
                 await self._repository.write_mentions(tx, change.name, own)
-
-    def _mentions(self, kind: Kind, message: Any) -> tuple[Reference, ...]:
-        return _mentions(self._codecs.resource(kind, message))
 
     async def _release(self, tx: Transaction, batch: Batch) -> list[Change]:
         """Make releases of components, and deploy those that want it to the first environment."""
         fresh = [c for c in batch.of_kind(Kind.COMPONENT) if c.new is not None]
-        releases = {c.name: release_of(c.new) for c in fresh if _is_new_intent(c)}
-        if not releases and not any(_is_deployed_now(c) for c in fresh):
+        releases = [c.new.latest_release for c in fresh if _is_new_intent(c)]
+        starting = [c.new for c in fresh if _is_deployed_now(c)]
+        if not releases and not starting:
             return []
-        await batch.look_up(tx, [r.name for r in releases.values()])
-        for release in releases.values():
-            if batch.stored(release.name) is None:
-                await self._records.write(tx, release, None)
-        targets = await self._first_deployments(
-            tx, batch, [c for c in fresh if _is_deployed_now(c)]
-        )
+        await batch.look_up(tx, {*releases, *(project_of(c.name) for c in starting)})
+        for name in releases:
+            if batch.stored(name) is None:
+                await self._records.write(tx, batch.message(name), None)
+        targets = await self._first_deployments(tx, batch, starting)
         changes: list[Change] = []
         for component, name in targets:
             if name in batch.by_name:
@@ -114,27 +116,30 @@ class Effects:
                 continue
             await self._records.write(tx, new, record.stored if record else None)
             if old is None:
-                mentions = self._mentions(Kind.DEPLOYMENT, new)
+                mentions = _mentions(self._codecs.resource(Kind.DEPLOYMENT, new))
                 await self._repository.write_mentions(tx, name, mentions)
             changes.append(Change(kind=Kind.DEPLOYMENT, name=name, old=old, new=new))
         return changes
 
     async def _first_deployments(
-        self, tx: Transaction, batch: Batch, changes: Iterable[Change]
+        self, tx: Transaction, batch: Batch, components: Sequence[Any]
     ) -> list[tuple[Any, str]]:
         """Name of each component's deployment in its pipeline's first environment."""
-        components = [c.new for c in changes]
-        await batch.look_up(tx, {project_of(c.name) for c in components})
         projects = {c.name: batch.message(project_of(c.name)) for c in components}
         await batch.look_up(tx, {p.deployment_pipeline for p in projects.values() if p})
         found: dict[str, str] = {}
+        # Whatever a Cell is made from is read along, at once.
+        wanted: set[str] = set()
         for component in components:
             project = projects[component.name]
             pipeline = batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
             if isinstance(pipeline, DeploymentPipeline):
-                environment = first_environment(pipeline).rsplit("/", 1)[-1]
-                found[component.name] = f"{component.name}/deployments/{environment}"
-        await batch.look_up(tx, found.values())
+                environment = first_environment(pipeline)
+                environment_id = environment.rsplit("/", 1)[-1]
+                found[component.name] = f"{component.name}/deployments/{environment_id}"
+                wanted |= {environment, organization_of(environment)}
+                wanted |= {found[component.name], str(cell_name(project.name, environment_id))}
+        await batch.look_up(tx, wanted)
         return [(c, found[c.name]) for c in components if c.name in found]
 
     async def _moves(
@@ -219,7 +224,7 @@ def _mentions(resource: Resource) -> tuple[Reference, ...]:
 
 
 def _is_new_intent(change: Change) -> bool:
-    return change.old is None or intent_of(change.old) != intent_of(change.new)
+    return change.old is None or change.old.latest_release != change.new.latest_release
 
 
 def _is_deployed_now(change: Change) -> bool:

@@ -19,52 +19,20 @@ import sqlalchemy as sa
 
 from cellplane.model.domain.references import Reference
 from cellplane.model.domain.resolve import EndpointKey, Route
+from cellplane.model.statements import (
+    CENSUS,
+    INSERT_DEPLOYED,
+    NEXT_SEQUENCE,
+    SELECT_CALLERS,
+    SELECT_CELLS,
+    SELECT_DEPLOYED,
+    UPDATE_CELL,
+    UPDATE_DEPLOYED,
+    WANT_DIRTY,
+)
 from cellplane.model.tables import calls, cells, counters, deployed, mentions, routes, statuses
 from cellplane.store.database import Transaction
 
-_INSERT_DEPLOYED = sa.insert(deployed)
-_UPDATE_DEPLOYED = (
-    sa.update(deployed)
-    .where(
-        deployed.c.environment == sa.bindparam("b_environment"),
-        deployed.c.component == sa.bindparam("b_component"),
-    )
-    .values({c.name: sa.bindparam(f"b_{c.name}") for c in deployed.c if not c.primary_key})
-)
-_SELECT_DEPLOYED = sa.select(deployed).where(
-    deployed.c.environment == sa.bindparam("environment"),
-    deployed.c.component.in_(sa.bindparam("components", expanding=True)),
-)
-_SELECT_CALLERS = sa.select(calls.c.caller, calls.c.target, calls.c.endpoint).where(
-    calls.c.environment == sa.bindparam("environment"),
-    calls.c.target.in_(sa.bindparam("targets", expanding=True)),
-)
-_CENSUS = (
-    sa.select(deployed.c.is_deployed, deployed.c.is_broken, deployed.c.is_dirty, sa.func.count())
-    .where(deployed.c.cell == sa.bindparam("cell"))
-    .group_by(deployed.c.is_deployed, deployed.c.is_broken, deployed.c.is_dirty)
-)
-_WANT_DIRTY = (
-    sa.update(deployed)
-    .where(deployed.c.cell == sa.bindparam("b_cell"), deployed.c.is_dirty)
-    .values(
-        wanted=deployed.c.resolved,
-        changed_revision=sa.bindparam("b_revision"),
-        is_dirty=sa.false(),
-    )
-)
-_SELECT_CELLS = sa.select(cells).where(cells.c.name.in_(sa.bindparam("names", expanding=True)))
-_UPDATE_CELL = (
-    sa.update(cells)
-    .where(cells.c.name == sa.bindparam("b_name"))
-    .values({c.name: sa.bindparam(f"b_{c.name}") for c in cells.c if not c.primary_key})
-)
-_NEXT_SEQUENCE = (
-    sa.update(counters)
-    .where(counters.c.counter == "cells")
-    .values(value=counters.c.value + 1)
-    .returning(counters.c.value)
-)
 _MANY = 400
 """Values in one ``IN`` at most."""
 
@@ -158,7 +126,7 @@ class Repository:
         found: dict[str, DeployedRow] = {}
         for some in _chunks(sorted(components)):
             values = {"environment": environment, "components": some}
-            for row in _mappings(await tx.execute(_SELECT_DEPLOYED, values)):
+            for row in _mappings(await tx.execute(SELECT_DEPLOYED, values)):
                 found[row["component"]] = _deployed_row(row)
         return found
 
@@ -167,10 +135,10 @@ class Repository:
     ) -> None:
         """Write rows; those of the components *known* are there already."""
         if fresh := [_deployed_values(row) for row in rows if row.component not in known]:
-            await tx.execute(_INSERT_DEPLOYED, fresh)
+            await tx.execute(INSERT_DEPLOYED, fresh)
         if old := [_deployed_values(row) for row in rows if row.component in known]:
             await tx.execute(
-                _UPDATE_DEPLOYED, [{f"b_{name}": v for name, v in one.items()} for one in old]
+                UPDATE_DEPLOYED, [{f"b_{name}": v for name, v in one.items()} for one in old]
             )
 
     async def components_in(self, tx: Transaction, environment: str) -> list[str]:
@@ -182,7 +150,7 @@ class Repository:
 
     async def census(self, tx: Transaction, cell: str) -> Census:
         """Count a Cell's components; reads an index alone."""
-        rows = _tuples(await tx.execute(_CENSUS, {"cell": cell}))
+        rows = _tuples(await tx.execute(CENSUS, {"cell": cell}))
         return Census(
             deployed=sum(n for is_deployed, _, _, n in rows if is_deployed),
             broken=sum(n for _, is_broken, _, n in rows if is_broken),
@@ -210,7 +178,7 @@ class Repository:
 
     async def want_dirty(self, tx: Transaction, cell: str, revision: int) -> None:
         """Take what is resolved into a whole revision."""
-        await tx.execute(_WANT_DIRTY, {"b_cell": cell, "b_revision": revision})
+        await tx.execute(WANT_DIRTY, {"b_cell": cell, "b_revision": revision})
 
     async def read_wanted(
         self, tx: Transaction, cell: str, after: int
@@ -256,7 +224,7 @@ class Repository:
         found: list[tuple[str, str, str]] = []
         for some in _chunks(sorted(targets)):
             values = {"environment": environment, "targets": some}
-            found += [(c, t, e) for c, t, e in _tuples(await tx.execute(_SELECT_CALLERS, values))]
+            found += [(c, t, e) for c, t, e in _tuples(await tx.execute(SELECT_CALLERS, values))]
         return found
 
     async def write_routes(
@@ -305,7 +273,7 @@ class Repository:
         """Rows of these Cells, by name; deleted ones too."""
         found: dict[str, CellRow] = {}
         for some in _chunks(sorted(names)):
-            for row in _mappings(await tx.execute(_SELECT_CELLS, {"names": some})):
+            for row in _mappings(await tx.execute(SELECT_CELLS, {"names": some})):
                 found[row["name"]] = _cell_row(row)
         return found
 
@@ -331,14 +299,14 @@ class Repository:
         if is_new:
             await tx.execute(sa.insert(cells), values)
         else:
-            await tx.execute(_UPDATE_CELL, {f"b_{name}": v for name, v in values.items()})
+            await tx.execute(UPDATE_CELL, {f"b_{name}": v for name, v in values.items()})
 
     async def next_sequence(self, tx: Transaction) -> int:
         """The next number of the feed of Cells.
 
         The counter's row stays locked until the transaction ends: numbers become visible in order.
         """
-        value: int = (await tx.execute(_NEXT_SEQUENCE)).scalar_one()
+        value: int = (await tx.execute(NEXT_SEQUENCE)).scalar_one()
         return value
 
     async def read_feed(

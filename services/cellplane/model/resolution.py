@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from cellplane.cell.names import CellName
+from cellplane.model.batch import Batch
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import cell_name, project_of
 from cellplane.model.domain.resolve import (
@@ -66,16 +67,16 @@ class Resolver:
         self._repository = repository
         self._whole = whole
 
-    async def settle(self, tx: Transaction, shifts: Mapping[str, Shift]) -> None:
+    async def settle(self, tx: Transaction, batch: Batch, shifts: Mapping[str, Shift]) -> None:
         """Resolve again what *shifts*, by environment, touch, and make Cells whole."""
         for name in sorted(shifts):
-            await self._settle(tx, name, shifts[name])
+            await self._settle(tx, batch, name, shifts[name])
 
-    async def _settle(self, tx: Transaction, name: str, shift: Shift) -> None:
+    async def _settle(self, tx: Transaction, batch: Batch, name: str, shift: Shift) -> None:
         cells = set(shift.cells)
         environment_id = name.rsplit("/", 1)[-1]
         likely = cells | {str(cell_name(project_of(c), environment_id)) for c in shift.moves}
-        owners = await self._whole.look_up(tx, name, likely)
+        owners = await self._whole.look_up(tx, batch, name, likely)
         if owners is None:
             return
         scene = _Scene(name=name, environment=owners.environment)

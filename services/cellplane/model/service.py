@@ -107,7 +107,8 @@ async def serve_model(
     )
     promoter = Promoter(codecs, repository, records, checker, effects)
     applier = Applier(codecs, records, checker, effects)
-    async with Feed(database, resources) as feed:
+    # Another replica's commits ring here, too.
+    async with Feed(database, resources) as feed, database.listen(cell_feed.ring):
         for name, add, servicer in (
             (
                 "OrganizationService",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cellplane.api.model.v1 import cell_pb2, resource_pb2, resource_pb2_grpc
@@ -13,13 +12,14 @@ from cellplane.api.type.v1 import change_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.model.apply import Applied, Applier, Outcome
 from cellplane.model.cells import view
+from cellplane.model.convert import MESSAGES
 from cellplane.model.domain.kinds import Kind, kind_of
 from cellplane.model.repository import Repository
 from cellplane.model.transactions import Transactions
+from cellplane.resource.standard import etag_of
 from cellplane.store.database import Transaction
 from cellplane.store.feed import Feed, Step, StepType
 
-_TYPE_URL = "type.googleapis.com/cellplane.api.model.v1."
 _OUTCOMES: Mapping[Outcome, resource_pb2.AppliedResource.Outcome.ValueType] = {
     Outcome.CREATED: resource_pb2.AppliedResource.CREATED,
     Outcome.UPDATED: resource_pb2.AppliedResource.UPDATED,
@@ -84,18 +84,18 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
             stamp.FromDatetime(step.time)
             change.change_time.CopyFrom(stamp)
         if step.kind:
-            payload = step.payload
+            message: Any = MESSAGES[Kind(step.kind)].FromString(step.payload)
             if step.kind == Kind.CELL.value:
-                payload = await self._cell(step)
-            change.resource.CopyFrom(Packed(type_url=_TYPE_URL + step.kind, value=payload))
+                message = await self._seen(message)
+            message.etag = etag_of(step.revision)
+            change.resource.Pack(message)
         return change
 
-    async def _cell(self, step: Step) -> bytes:
+    async def _seen(self, cell: cell_pb2.Cell) -> cell_pb2.Cell:
         """A Cell as users see it: what was observed is not in the feed's own copy."""
         async with self._database.snapshot() as tx:
-            status = (await self._repository.read_statuses(tx, [step.name])).get(step.name)
-        seen = None if status is None else cell_pb2.Cell.FromString(status)
-        return view(cell_pb2.Cell.FromString(step.payload), seen).SerializeToString()
+            status = (await self._repository.read_statuses(tx, [cell.name])).get(cell.name)
+        return view(cell, None if status is None else cell_pb2.Cell.FromString(status))
 
 
 def _applied(applied: Applied) -> resource_pb2.AppliedResource:

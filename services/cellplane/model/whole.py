@@ -14,6 +14,7 @@ from cellplane.api.model.v1 import cell_pb2
 from cellplane.api.type.v1 import problem_pb2
 from cellplane.cell.cell import CellFrame, OutboundConnection
 from cellplane.cell.names import CellName, last_segment
+from cellplane.model.batch import Batch
 from cellplane.model.cells import resolved_condition
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import Kind, organization_of
@@ -28,11 +29,11 @@ from cellplane.store.database import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owners:
-    """What Cells of one environment belong to, and what else was read on the way."""
+    """What Cells of one environment belong to, as it is after a batch."""
 
     organization: Organization
     environment: Environment
-    records: dict[str, Record | None]
+    batch: Batch
 
 
 class Whole:
@@ -51,19 +52,16 @@ class Whole:
         self._on_change = on_change
 
     async def look_up(
-        self, tx: Transaction, environment: str, cells: Collection[str]
+        self, tx: Transaction, batch: Batch, environment: str, cells: Collection[str]
     ) -> Owners | None:
         """Read what the Cells of an environment belong to, and these Cells; ``None`` without it."""
         organization = organization_of(environment)
-        wanted = {environment, organization, *cells, *map(_project_of, cells)}
-        found = await self._records.get_many(tx, wanted)
-        own = self._resource(found.get(environment), Kind.ENVIRONMENT)
-        owner = self._resource(found.get(organization), Kind.ORGANIZATION)
+        await batch.look_up(tx, {environment, organization, *cells, *map(_project_of, cells)})
+        own = batch.resource(Kind.ENVIRONMENT, environment)
+        owner = batch.resource(Kind.ORGANIZATION, organization)
         if not isinstance(own, Environment) or not isinstance(owner, Organization):
             return None
-        return Owners(
-            organization=owner, environment=own, records={n: found.get(n) for n in wanted}
-        )
+        return Owners(organization=owner, environment=own, batch=batch)
 
     async def settle(
         self,
@@ -85,15 +83,10 @@ class Whole:
             by_cell.setdefault(one.cell, []).append(one)
         if not by_cell:
             return
-        missing = {*by_cell, *map(_project_of, by_cell)} - owners.records.keys()
-        found = await self._records.get_many(tx, missing)
-        owners.records.update({name: found.get(name) for name in missing})
+        await owners.batch.look_up(tx, {*by_cell, *map(_project_of, by_cell)})
         rows = await self._repository.read_cells(tx, by_cell)
         for name in sorted(by_cell):
             await self._settle(tx, owners, name, rows.get(name), by_cell[name])
-
-    def _resource(self, record: Record | None, kind: Kind) -> object:
-        return None if record is None else self._codecs.resource(kind, record.message)
 
     async def _settle(
         self,
@@ -103,7 +96,7 @@ class Whole:
         old: CellRow | None,
         changed: Sequence[DeployedRow],
     ) -> None:
-        record = owners.records[name]
+        record = owners.batch.stored(name)
         row = old or CellRow(
             name=name, project=_project_of(name), environment=owners.environment.name
         )
@@ -136,7 +129,7 @@ class Whole:
         row: CellRow,
         changed: Sequence[DeployedRow],
     ) -> CellRow:
-        project = self._resource(owners.records[row.project], Kind.PROJECT)
+        project = owners.batch.resource(Kind.PROJECT, row.project)
         name = CellName.parse(row.name)
         if name is None:
             raise ValueError(f'"{row.name}" is not the name of a Cell')

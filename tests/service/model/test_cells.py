@@ -266,6 +266,7 @@ async def test_users_watch_cells_as_they_see_them(shop: Api) -> None:
 
     assert [first.type, synced.type] == [change_pb2.Change.SNAPSHOT, change_pb2.Change.SYNCED]
     assert news.type == change_pb2.Change.UPDATED
+    assert cell == await shop.cell()
     assert cell.health == condition_pb2.HEALTH_READY
     stream.cancel()
 

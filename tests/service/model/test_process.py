@@ -44,21 +44,22 @@ async def process(folder: Path, authority: Authority) -> AsyncIterator[tuple[Api
         "port-file": port_file,
     }
     arguments = [f"--{name}={value}" for name, value in flags.items()]
-    with (folder / "log").open("ab") as log:
-        running = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "cellplane.model",
-            *arguments,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=log,
-            stderr=log,
-        )
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cellplane.model",
+        *arguments,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert running.stdout is not None
     try:
         async with asyncio.timeout(60):
-            while (ports := read_ports(port_file)) is None:
-                assert running.returncode is None, (folder / "log").read_text()
-                await asyncio.sleep(0.05)
+            while b"server.started" not in (line := await running.stdout.readline()):
+                assert line, "the process ended"
+        ports = read_ports(port_file)
+        assert ports is not None
         tls = ClientTLS(ca=ca, cert=user[0], key=user[1])
         async with Channels(tls) as channels:
             channel = channels.channel(f"127.0.0.1:{ports.grpc}")
