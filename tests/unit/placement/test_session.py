@@ -64,7 +64,7 @@ async def test_what_is_wanted_while_welcome_is_written_is_sent(tmp_path: Path) -
         epoch=1,
         desired=desired,
         planes=planes,
-        reporter=cast(Any, None),
+        reporter=cast("Any", None),
         hub=hub,
         clock=clock,
     )
