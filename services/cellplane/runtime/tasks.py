@@ -7,6 +7,7 @@ jitter, so that many of them never come back together (AWS, "Exponential backoff
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from cellplane.runtime.clock import Clock, SystemClock
+
+_COLLECT = (20_000, 20, 20)
+"""What comes between two collections of each generation (``gc.set_threshold``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,12 @@ def run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     Returns the exit code of the process: 0 after an orderly stop, 128 + signal after a forced one.
     """
     forced = 0
+
+    # What was imported lives as long as the process. Left to the collector it is walked again and
+    # again, in pauses that an edit on its way to a cluster would wait for.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
 
     async def supervise() -> None:
         stop = asyncio.Event()
