@@ -17,7 +17,6 @@ from cellplane.agent import join
 from cellplane.agent.cells import Cells
 from cellplane.agent.config import AgentSettings
 from cellplane.agent.facts import FOLDER_CAPABILITIES
-from cellplane.agent.folder import FolderTarget
 from cellplane.agent.join import Grant, Identity
 from cellplane.agent.outbox import DueOutbox
 from cellplane.agent.session import Link
@@ -59,7 +58,10 @@ async def _identity(settings: AgentSettings, target: Target, rng: random.Random)
 @asynccontextmanager
 async def _target(settings: AgentSettings, rng: random.Random) -> AsyncIterator[Target]:
     stated = Enforcement[settings.enforcement.upper()] if settings.enforcement else None
+    # Each is imported only where it is used: both bring large libraries with them.
     if settings.folder is not None:
+        from cellplane.agent.folder import FolderTarget
+
         yield FolderTarget(
             settings.folder,
             Facts(
@@ -69,7 +71,6 @@ async def _target(settings: AgentSettings, rng: random.Random) -> AsyncIterator[
             ),
         )
         return
-    # Imported for clusters alone: it is large, and a folder needs none of it.
     from cellplane.agent.cluster import ClusterTarget
     from cellplane.kube import access
     from cellplane.kube.client import KubeClient

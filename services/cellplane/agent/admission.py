@@ -23,7 +23,6 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
             "ServiceAccount",
             "Service",
             "ConfigMap",
-            "Secret",
             "PersistentVolumeClaim",
             "ResourceQuota",
             "LimitRange",

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from cellplane.agent.admission import refusals
-from cellplane.agent.apply import CellWorker, keys_of
+from cellplane.agent.apply import CellWorker
 from cellplane.agent.objects import (
     CellState,
     Removal,
@@ -24,6 +24,7 @@ from cellplane.agent.objects import (
     Want,
     Wanted,
     digest_of,
+    kinds_of,
 )
 from cellplane.agent.pods import Pod
 from cellplane.agent.reports import Applied, CellReport, Outbox
@@ -48,7 +49,6 @@ _PHASES: Final[Mapping[str, Phase]] = {
     "LimitRange": Phase.GUARD,
     "ServiceAccount": Phase.POLICY,
     "ConfigMap": Phase.CONFIGURATION,
-    "Secret": Phase.CONFIGURATION,
     "PersistentVolumeClaim": Phase.CONFIGURATION,
     "Gateway": Phase.EXPOSURE,
     "HTTPRoute": Phase.EXPOSURE,
@@ -101,7 +101,7 @@ class Cells:
         states = await self._store.cells()
         for state in states:
             self._add(state)
-        kinds = keys_of(states)
+        kinds = kinds_of(states)
         self._unlisted = kinds | {_PODS} if kinds else set()
         self._target.follow(kinds)
         if not kinds:
@@ -173,7 +173,7 @@ class Cells:
         await self._store.save_revision(state, changed=changed, dropped=dropped)
 
     def _adopt(self, worker: CellWorker | None, state: CellState) -> None:
-        self._target.follow(keys_of([state]))
+        self._target.follow(kinds_of([state]))
         self._departed.pop(state.cell, None)
         if worker is not None and not worker.gone.is_set():
             worker.adopt(state)

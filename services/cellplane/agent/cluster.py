@@ -16,7 +16,7 @@ import structlog
 from cellplane.agent import drift, facts, health
 from cellplane.agent.health import ObjectHealth
 from cellplane.agent.objects import Outcome, Wanted
-from cellplane.agent.target import Attempt, Body, Observer, Prior, Removed
+from cellplane.agent.target import Attempt, Body, Observer, Prior, Removed, version_of
 from cellplane.agent.watches import Watches
 from cellplane.cell import labels
 from cellplane.cell.manifest import ObjectKey
@@ -121,24 +121,27 @@ class ClusterTarget:
         live = _typed(written.body, resource)
         if written.created:
             return Attempt(outcome=Outcome.CREATED, live=live)
-        same = before != 0 and _version(live) == before
+        same = before != 0 and version_of(live) == before
         return Attempt(outcome=Outcome.SAME if same else Outcome.CHANGED, live=live)
 
     async def replace(self, wanted: Wanted, live: Body) -> Attempt:
         """Put an object in place of the one that was seen, without what is not ours."""
         key = wanted.key
-        body: dict[str, Any] = dict(live)
         manifest = drift.parse(wanted.content)
-        for name in set(manifest) - {"metadata"}:
-            body[name] = manifest[name]
+        seen = live.get("metadata", {}).get("resourceVersion", "")
+        operations = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": seen},
+            {"op": "replace", "path": "/spec", "value": manifest.get("spec", {})},
+        ]
         try:
             resource = await self._resource(key)
             if resource is None:
                 return _not_served(key)
             path = resource.path(key.namespace, key.object)
-            written = await self._client.replace(path, body, manager=MANAGER)
+            written = await self._client.patch(path, operations, manager=MANAGER)
         except ApiFailure as failure:
-            return _attempt(failure, force=True)
+            # Somebody changed it in between: what they made of it is seen in a moment.
+            return Attempt(outcome=Outcome.FAILED, message=failure.message)
         return Attempt(outcome=Outcome.CHANGED, live=_typed(written.body, resource))
 
     async def remove(self, cell: str, key: ObjectKey) -> tuple[Removed, str]:
@@ -244,8 +247,3 @@ def _typed(body: dict[str, Any], resource: Resource) -> dict[str, Any]:
 
 def _owner(metadata: Mapping[str, Any]) -> str:
     return str((metadata.get("annotations") or {}).get(labels.OWNER, ""))
-
-
-def _version(body: Body) -> int:
-    text = str(body.get("metadata", {}).get("resourceVersion", ""))
-    return int(text) if text.isdecimal() else 0

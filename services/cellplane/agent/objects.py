@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -97,6 +97,11 @@ class CellState:
     removals: dict[ObjectKey, Removal] = field(default_factory=dict)
     marks: dict[ObjectKey, Mark] = field(default_factory=dict)
 
+    def is_applied(self, wanted: Wanted) -> bool:
+        """Whether an object was applied last as it is wanted."""
+        mark = self.marks.get(wanted.key)
+        return mark is not None and mark.digest == wanted.digest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedObject:
@@ -137,3 +142,10 @@ def digest_of(objects: Mapping[ObjectKey, Wanted]) -> str:
         )
         for wanted in objects.values()
     )
+
+
+def kinds_of(states: Iterable[CellState]) -> set[tuple[str, str]]:
+    """The kinds that these Cells have objects of: pairs of ``apiVersion`` and ``kind``."""
+    return {
+        (key.api_version, key.kind) for state in states for key in (*state.objects, *state.removals)
+    }

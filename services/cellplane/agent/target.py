@@ -161,3 +161,9 @@ class Target(Protocol):
     async def log_lines(self, namespace: str, pod: str, container: str) -> tuple[str, ...]:
         """The last lines of a container that ended; empty if nobody knows."""
         ...
+
+
+def version_of(body: Body) -> int:
+    """Resource version of an object; 0 for one that has none."""
+    text = str(body.get("metadata", {}).get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0

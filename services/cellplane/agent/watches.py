@@ -15,7 +15,7 @@ import structlog
 
 from cellplane.agent import facts, pods
 from cellplane.agent.facts import Node
-from cellplane.agent.target import Facts, Observer
+from cellplane.agent.target import Facts, Observer, version_of
 from cellplane.cell import labels
 from cellplane.cell.manifest import ObjectKey
 from cellplane.kube.client import KubeClient, Object
@@ -143,7 +143,7 @@ class Watches:
             if isinstance(event, Changed):
                 key = _key(event.body, resource)
                 if event.change is Change.DELETED:
-                    observer.object_gone(key, _version(event.body))
+                    observer.object_gone(key, version_of(event.body))
                 else:
                     observer.object_seen(key, _typed(event.body, resource))
                 continue
@@ -161,7 +161,7 @@ class Watches:
             for body in bodies:
                 where = (str(body["metadata"]["namespace"]), str(body["metadata"]["name"]))
                 if isinstance(event, Changed) and event.change is Change.DELETED:
-                    observer.pod_gone(*where, _version(body))
+                    observer.pod_gone(*where, version_of(body))
                     self._requests.pop(where, None)
                 else:
                     pod = pods.read(body)
@@ -271,11 +271,6 @@ def _typed(body: Object, resource: Resource) -> Object:
     body.setdefault("apiVersion", resource.api_version)
     body.setdefault("kind", resource.kind)
     return body
-
-
-def _version(body: Object) -> int:
-    text = str(body["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdecimal() else 0
 
 
 def _generation(body: Object) -> int:

@@ -7,7 +7,7 @@ again here, as only the caller knows whether the same is still wanted.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +24,7 @@ JSON: Final = "application/json"
 METADATA: Final = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
 METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
 _APPLY: Final = "application/apply-patch+yaml"
+_JSON_PATCH: Final = "application/json-patch+json"
 _UNAUTHORIZED: Final = 401
 
 
@@ -89,14 +90,16 @@ class KubeClient:
         )
         return Written(body=_object(body), created=status == 201)
 
-    async def replace(self, path: str, body: Object, *, manager: str) -> Written:
-        """Put a whole object in place of the one with the same resource version."""
+    async def patch(
+        self, path: str, operations: Sequence[Mapping[str, Any]], *, manager: str
+    ) -> Written:
+        """JSON Patch (RFC 6902): all operations, or none if a ``test`` among them fails."""
         _, answer = await self._call(
-            "PUT",
+            "PATCH",
             path,
             params={"fieldManager": manager},
-            body=json.dumps(body).encode(),
-            content_type=JSON,
+            body=json.dumps(operations).encode(),
+            content_type=_JSON_PATCH,
         )
         return Written(body=_object(answer), created=False)
 

@@ -24,6 +24,8 @@ from cellplane.runtime.tasks import Backoff
 
 _PAGE: Final = "500"
 _LEAST_SECONDS: Final = 300
+_FORBIDDEN: Final = 600.0
+"""Seconds until it is looked whether somebody allowed it."""
 _BACKOFF: Final = Backoff(initial=0.2, maximum=15.0)
 
 
@@ -91,9 +93,12 @@ async def watch(
             if failure.kind is Failure.EXPIRED:
                 version = ""
                 continue
-            if failures == 0:
+            # A server that is only starting says so once for each kind.
+            if failures == (1 if failure.kind is Failure.TOO_MANY else 0):
                 log.warning("watch.failed", error=failure.message)
             delay = max(_BACKOFF.delay(failures, rng), failure.retry_after)
+            if failure.kind is Failure.FORBIDDEN:
+                delay = _FORBIDDEN * rng.uniform(0.5, 1.0)
             failures += 1
             await clock.sleep(delay)
 

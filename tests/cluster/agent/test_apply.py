@@ -49,11 +49,24 @@ async def _change(setting: Setting, path: str, change: Callable[[dict[str, Any]]
     """Change an object as a person does."""
     while True:
         body = await setting.kube.get(path)
+        version = body["metadata"]["resourceVersion"]
         change(body)
         try:
-            await setting.kube.replace(path, body, manager="somebody")
+            await setting.kube.patch(
+                path,
+                [
+                    {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+                    {"op": "replace", "path": "/spec", "value": body["spec"]},
+                    {
+                        "op": "replace",
+                        "path": "/metadata/annotations",
+                        "value": body["metadata"]["annotations"],
+                    },
+                ],
+                manager="somebody",
+            )
         except ApiFailure as failure:
-            if failure.kind is not Failure.CONFLICT:
+            if failure.kind not in (Failure.CONFLICT, Failure.INVALID):
                 raise
         else:
             return
@@ -309,12 +322,16 @@ async def test_a_new_revision_is_never_ready_before_it_is(setting: Setting) -> N
     await setting.control.reported(setting.name, READY)
 
 
-async def test_a_crashing_container_is_the_cause(setting: Setting) -> None:
-    """The deepest cause of a Cell that cannot become ready is the pod that crashes, by name."""
-    image = "registry.test/app:sandbox-crashing"
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [("sandbox-crashing", "CrashLoopBackOff"), ("sandbox-missing", "ImagePullBackOff")],
+)
+async def test_a_pod_that_cannot_run_is_the_cause(setting: Setting, tag: str, reason: str) -> None:
+    """The deepest cause of a Cell that cannot become ready is the pod at fault, by name."""
+    image = f"registry.test/app:{tag}"
     setting.control.want(setting.name, samples.whole(setting.cell, image=image))
     report = await setting.control.reported(setting.name, FAILED)
-    assert report.cause.reason == "CrashLoopBackOff"
+    assert report.cause.reason == reason
     assert report.cause.resource.startswith(f"east Pod {setting.cell.namespace}/web-")
     assert report.cause.terminal
     assert [c.component for c in report.components if c.health == FAILED] == ["web"]

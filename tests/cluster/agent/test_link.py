@@ -65,9 +65,8 @@ async def test_drift_from_before_the_start_is_repaired(setting: Setting) -> None
     path, config = setting.policy("web-ingress"), setting.path("configmaps", "web-config")
     uid = (await setting.kube.get(path))["metadata"]["uid"]
     await setting.kube.delete(path, uid=uid, propagation="Background")
-    body = await setting.kube.get(config)
-    body["data"]["A"] = "other"
-    await setting.kube.replace(config, body, manager="somebody")
+    edit = {"op": "replace", "path": "/data/A", "value": "other"}
+    await setting.kube.patch(config, [edit], manager="somebody")
     await setting.agent.start()
     await setting.control.until(lambda: len(setting.control.of("drift")) == 2)
     assert await _there(setting, path)
