@@ -78,17 +78,23 @@ def test_no_pod_came_before_its_policies(plane: Plane) -> None:
             .read_text()
             .splitlines()
         ]
-        stages = [
-            (entry["stageTimestamp"], entry["objectRef"]["resource"])
-            for entry in creations
-            if entry["objectRef"].get("namespace") == namespace
-            and entry["verb"] in {"create", "patch"}
-            and entry["responseStatus"]["code"] == 201
-            and not entry["objectRef"].get("subresource")
-        ]
+        born: dict[tuple[str, str], str] = {}
+        for entry in creations:
+            reference = entry["objectRef"]
+            if (
+                reference.get("namespace") == namespace
+                and entry["verb"] in {"create", "patch"}
+                and entry["responseStatus"]["code"] == 201
+                and not reference.get("subresource")
+            ):
+                # What other tests removed and the agent put back was born before.
+                born.setdefault(
+                    (reference["resource"], reference.get("name", entry["auditID"])),
+                    entry["stageTimestamp"],
+                )
         resource = path.rsplit("/", 1)[-1]
-        last_policy = max(time for time, kind in stages if kind == resource)
-        first_pod = min(time for time, kind in stages if kind == "pods")
+        last_policy = max(time for (kind, _), time in born.items() if kind == resource)
+        first_pod = min(time for (kind, _), time in born.items() if kind == "pods")
         assert last_policy < first_pod, name
 
 
