@@ -213,12 +213,13 @@ class CellWorker:
         if complete and self.state.applied_revision != self.state.revision:
             self.state.applied_revision = self.state.revision
             self._unsaved = True
-        self._teller.offer(complete=complete)
         if self._marks or self._removed or self._unsaved:
             marks, self._marks = self._marks, {}
             removed, self._removed = self._removed, set()
             self._unsaved = False
             await self._store.save_progress(self.state, marks=marks, removed=removed)
+        # Said only once it is kept: after a kill the agent knows what it has said.
+        self._teller.offer(complete=self._complete() and not self.state.removed)
 
     async def _apply_due(self) -> None:
         revision = self.state.revision
