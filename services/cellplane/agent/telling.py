@@ -17,9 +17,12 @@ from cellplane.runtime.clock import Clock
 
 COALESCE: Final = 0.02
 """Seconds that a report waits for more to say."""
+PACE: Final = 0.25
+"""Least seconds between two reports: a rollout is many changes, and says them together."""
 _SHARE: Final = 10
 """A report waits for so many times what the last one took."""
 _LONGEST: Final = 0.5
+_NEVER: Final = float("-inf")
 
 
 class Teller:
@@ -36,6 +39,7 @@ class Teller:
         self._muted = True
         self._waiting = False
         self._took = 0.0
+        self._reported = _NEVER
 
     def begin(self) -> None:
         """Another revision is wanted."""
@@ -96,9 +100,11 @@ class Teller:
         if self._waiting or self._muted:
             return
         self._waiting = True
-        wait = min(_LONGEST, max(COALESCE, _SHARE * self._took))
+        paced = self._reported + PACE - self._clock.monotonic()
+        wait = min(_LONGEST, max(COALESCE, paced, _SHARE * self._took))
         asyncio.get_running_loop().call_later(wait, self._report)
 
     def _report(self) -> None:
         self._waiting = False
+        self._reported = self._clock.monotonic()
         self._outbox.report_due(self._cell)

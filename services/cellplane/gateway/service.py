@@ -6,15 +6,14 @@ from typing import Any
 
 from cellplane.api.gateway.v1 import gateway_pb2_grpc
 from cellplane.api.type.v1 import compile_pb2
-from cellplane.gateway.compiler.compile import compile as compile_gateways
-from cellplane.rpc.compile import CompileAdapter
+from cellplane.gateway.convert import compile_adapter
 
 
 class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
     """Compiles the gateways and routes of Cells."""
 
     def __init__(self) -> None:
-        self._compile = CompileAdapter(compile_gateways)
+        self._compile = compile_adapter()
 
     async def Compile(  # noqa: N802 - the contract's name
         self, request: compile_pb2.CompileRequest, context: Any

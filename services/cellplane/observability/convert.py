@@ -18,7 +18,7 @@ _HEALTH = "/health"
 
 def compile_adapter() -> CompileAdapter:
     """Serve the compiler of telemetry settings."""
-    return CompileAdapter(compile_telemetry)
+    return CompileAdapter(compile_telemetry, reads=("component", "kind"))
 
 
 class HealthCodec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from cellplane.api.model.v1 import cell_pb2, cell_pb2_grpc
 from cellplane.api.observability.v1 import health_pb2, health_pb2_grpc
@@ -26,8 +27,10 @@ from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem
 from cellplane.cell.visibility import Encryption
 from cellplane.placement import convert
+from cellplane.placement.compilation import WHOLE, Slice
 from cellplane.placement.scheduler.snapshot import PlacementRequirement
 from cellplane.placement.status.cell_status import CellStatus
+from cellplane.rpc.compile import seen_through
 
 _BATCH = 100
 """Components in one question to a compiler at most, so that its answer fits in a message."""
@@ -65,6 +68,17 @@ class Part:
     stateful: bool = False
     encryption: Encryption = Encryption.UNSPECIFIED
     message: Any = field(repr=False, compare=False)
+    views: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    """Digests of what compilers look at, by their masks."""
+
+    def seen(self, mask: tuple[str, ...]) -> str:
+        """Digest of the fields that a mask names; of all if it is empty."""
+        if not mask:
+            return self.digest
+        if mask not in self.views:
+            view = seen_through(FieldMask(paths=mask), self.message)
+            self.views[mask] = f"{','.join(mask)} {_digest(view)}"
+        return self.views[mask]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,43 +168,60 @@ class Observability:
 
 
 class Compilers:
-    """The services that compile, asked all at once."""
+    """The services that compile, each asked for what it looks at, and all at once."""
 
     def __init__(self, stubs: Mapping[str, Any]) -> None:
         self._stubs = dict(sorted(stubs.items()))
+        self._masks: dict[str, tuple[str, ...]] = {}
+
+    def slices(self, resolved: Resolved) -> dict[Slice, str]:
+        """Every part of a Cell as each compiler sees it, with the digest of what it sees."""
+        found: dict[Slice, str] = {}
+        for name in self._stubs:
+            mask = self._masks.get(name, ())
+            found[name, WHOLE] = resolved.frame.digest
+            for component, part in sorted(resolved.components.items()):
+                found[name, component] = part.seen(mask)
+        return found
 
     async def compile(
-        self,
-        resolved: Resolved,
-        components: Sequence[str],
-        profile: DataPlaneProfile,
-        peers: Peers,
-        *,
-        include_frame: bool,
-    ) -> tuple[list[Manifest], list[Problem]]:
-        """Compile the named components, and the Cell as a whole if asked for."""
-        batches = [components[i : i + _BATCH] for i in range(0, len(components), _BATCH)] or [()]
-        requests = [
-            compile_pb2.CompileRequest(
-                cell=resolved_cell_pb2.ResolvedCell(
-                    cell=resolved.cell,
-                    revision=resolved.revision,
-                    frame=resolved.frame.message,
-                    components=[resolved.components[c].message for c in batch],
-                ),
-                data_plane=convert.profile_to_wire(profile),
-                peers=convert.peers_to_wire(peers),
-                include_frame=include_frame and index == 0,
-            )
-            for index, batch in enumerate(batches)
-        ]
-        manifests: list[Manifest] = []
+        self, resolved: Resolved, due: Iterable[Slice], profile: DataPlaneProfile, peers: Peers
+    ) -> tuple[dict[Slice, list[Manifest]], list[Problem]]:
+        """Compile what is due."""
+        asked: dict[str, list[str]] = {}
+        for name, part in due:
+            asked.setdefault(name, []).append(part)
+        wire = convert.profile_to_wire(profile), convert.peers_to_wire(peers)
+        manifests: dict[Slice, list[Manifest]] = {}
         problems: list[Problem] = []
-        for request in requests:
-            answers = await asyncio.gather(*(s.Compile(request) for s in self._stubs.values()))
-            for answer in answers:
-                manifests.extend(convert.manifest_of(m) for m in answer.manifests)
+
+        async def ask(name: str, parts: Sequence[str]) -> None:
+            components = [part for part in parts if part != WHOLE]
+            for start in range(0, max(len(components), 1), _BATCH):
+                answer = await self._stubs[name].Compile(
+                    compile_pb2.CompileRequest(
+                        cell=resolved_cell_pb2.ResolvedCell(
+                            cell=resolved.cell,
+                            revision=resolved.revision,
+                            frame=resolved.frame.message,
+                            components=[
+                                resolved.components[c].message
+                                for c in components[start : start + _BATCH]
+                            ],
+                        ),
+                        data_plane=wire[0],
+                        peers=wire[1],
+                        include_frame=WHOLE in parts and start == 0,
+                    )
+                )
+                self._masks[name] = tuple(sorted(answer.component_mask.paths))
+                for manifest in map(convert.manifest_of, answer.manifests):
+                    manifests.setdefault((name, manifest.part), []).append(manifest)
                 problems.extend(convert.problem_of(p) for p in answer.problems)
+
+        async with asyncio.TaskGroup() as group:
+            for name, parts in asked.items():
+                group.create_task(ask(name, parts))
         return manifests, problems
 
 

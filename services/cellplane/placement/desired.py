@@ -24,7 +24,7 @@ from cellplane.runtime.clock import Clock
 from cellplane.runtime.linkdigest import DigestedObject, objects_digest, root_digest
 
 _CACHE_BYTES = 16 * 1024 * 1024
-_FLUSH_SECONDS = 0.05
+_FLUSH_SECONDS = 0.25
 
 
 class Desired:

@@ -22,7 +22,13 @@ from cellplane.cell.plane import DataPlaneProfile
 from cellplane.cell.problem import CellplaneError, Unavailable
 from cellplane.placement.cells import CellEntry, demand_of
 from cellplane.placement.clients import Compilers, Model, Resolved, Step, StepType
-from cellplane.placement.compilation import Compilation, clashes, errors
+from cellplane.placement.compilation import (
+    Compilation,
+    Slice,
+    clashes,
+    context_digest,
+    errors,
+)
 from cellplane.placement.desired import Desired
 from cellplane.placement.peers import peers_of, target_cells
 from cellplane.placement.planes import Entry, News, Planes
@@ -307,25 +313,25 @@ class Engine:
             return
         peers = peers_of(entry.name, entry.target_projects, profile, self._profiles_of)
         before = entry.compilations.get(data_plane, Compilation())
-        due = before.due(resolved, profile, peers)
-        manifests: list[Manifest] = []
+        slices = self._compilers.slices(resolved)
+        due = before.due(context_digest(resolved.frame.digest, profile, peers), slices)
+        made: dict[Slice, list[Manifest]] = {}
         if due:
-            manifests, problems = await self._compilers.compile(
-                resolved, due.components, profile, peers, include_frame=due.frame
-            )
-            failed = errors([*problems, *clashes(manifests, before, due, resolved)])
+            made, problems = await self._compilers.compile(resolved, due.slices, profile, peers)
+            failed = errors([*problems, *clashes(cell, made, before.kept(due, slices))])
             if failed:
                 self._desired.refuse(cell, data_plane, resolved.namespace, failed)
                 self._changed(cell)
                 return
-        after = before.taking(due, resolved, manifests)
+        # What the compilers look at may have become known only now.
+        after = before.taking(due, self._compilers.slices(resolved), made)
         try:
             await self._desired.put(
                 cell,
                 data_plane,
                 resolved.namespace,
                 after.all_objects(),
-                {m.digest: m.content for m in manifests},
+                {m.digest: m.content for manifests in made.values() for m in manifests},
                 resolved.revision,
             )
         except ContentsMissing:

@@ -40,6 +40,8 @@ from cellplane.runtime.clock import Clock
 
 COALESCE = 0.02
 """Seconds in which changes of one Cell become one report."""
+PACE = 0.1
+"""Least seconds between two reports of one Cell: a rollout is many changes."""
 _EVENTS = 200
 """Events that are kept while observability is away, for each Cell and data plane."""
 
@@ -77,8 +79,8 @@ class Reporter:
         self._said: dict[str, CellStatus] = {}
         self._unsaid: dict[str, _Unsaid] = {}
         self._times: dict[str, dict[tuple[str, str], tuple[Status, datetime]]] = {}
-        self.statuses = Workers("status", self._say_status, at_once=16)
-        self.healths = Workers("health", self._say_health, at_once=16)
+        self.statuses = Workers("status", self._say_status, at_once=16, settle=COALESCE, pace=PACE)
+        self.healths = Workers("health", self._say_health, at_once=16, settle=COALESCE, pace=PACE)
         engine.on_change(self.statuses.wake)
 
     def objects(self, data_plane: str, report: link_pb2.CellReport) -> None:
@@ -151,7 +153,6 @@ class Reporter:
         self.healths.wake(f"{cell} {data_plane}")
 
     async def _say_status(self, cell: str) -> None:
-        await self._clock.sleep(COALESCE)
         entry = self._engine.get(cell)
         if entry is None or not entry.wanted:
             self._said.pop(cell, None)
@@ -172,7 +173,6 @@ class Reporter:
         self._said[cell] = plain
 
     async def _say_health(self, key: str) -> None:
-        await self._clock.sleep(COALESCE)
         unsaid = self._unsaid.pop(key, None)
         if unsaid is None:
             return

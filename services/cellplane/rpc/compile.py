@@ -13,7 +13,10 @@ What is wrong with a *request* raises ``Invalid``; what a Cell cannot have on a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from cellplane.api.type.v1 import compile_pb2, problem_pb2, resolved_cell_pb2
 from cellplane.cell.cell import CellFrame, ResolvedCell, ResolvedComponent
@@ -36,10 +39,24 @@ class Compile(Protocol):
 class CompileAdapter:
     """Serves one compile function as ``Compile(CompileRequest) -> CompileResponse``."""
 
-    __slots__ = ("_component", "_frame", "_function", "_manifest", "_peers", "_plane", "_problem")
+    __slots__ = (
+        "_component",
+        "_frame",
+        "_function",
+        "_manifest",
+        "_mask",
+        "_peers",
+        "_plane",
+        "_problem",
+    )
 
-    def __init__(self, function: Compile) -> None:
+    def __init__(self, function: Compile, *, reads: Sequence[str] = ()) -> None:
+        """``reads``: the fields of a component that *function* looks at; all if empty.
+
+        It gets no others, so an answer never depends on what was not named here.
+        """
         self._function = function
+        self._mask = FieldMask(paths=reads) if reads else None
         self._frame = Codec(CellFrame, resolved_cell_pb2.CellFrame)
         self._component = Codec(ResolvedComponent, resolved_cell_pb2.ResolvedComponent)
         self._plane = Codec(DataPlaneProfile, compile_pb2.DataPlaneProfile)
@@ -58,7 +75,7 @@ class CompileAdapter:
             cell=request.cell.cell,
             revision=request.cell.revision,
             frame=self._frame.to_domain(request.cell.frame),
-            components=tuple(self._component.to_domain(c) for c in request.cell.components),
+            components=tuple(self._read(c) for c in request.cell.components),
         )
         compiled = self._function(
             cell,
@@ -69,7 +86,22 @@ class CompileAdapter:
         return compile_pb2.CompileResponse(
             manifests=[self._manifest.to_wire(m) for m in compiled.manifests],
             problems=[self._problem.to_wire(p) for p in compiled.problems],
+            component_mask=self._mask,
         )
+
+    def _read(self, component: resolved_cell_pb2.ResolvedComponent) -> ResolvedComponent:
+        if self._mask is not None:
+            component = seen_through(self._mask, component)
+        return self._component.to_domain(component)
+
+
+def seen_through(
+    mask: FieldMask, component: resolved_cell_pb2.ResolvedComponent
+) -> resolved_cell_pb2.ResolvedComponent:
+    """A component's fields that *mask* names, and no others."""
+    seen = resolved_cell_pb2.ResolvedComponent()
+    mask.MergeMessage(component, seen)
+    return seen
 
 
 def _require_whole(request: compile_pb2.CompileRequest) -> None:

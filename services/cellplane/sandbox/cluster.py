@@ -29,6 +29,9 @@ from cellplane.sandbox.processes import StartError
 PATIENCE = 120.0
 """Seconds until a cluster that is not ready counts as failed."""
 
+_BACKGROUND = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
+_STEP_BACK = ("nice", "-n", "10")
+"""What only pretends to run pods leaves the machine to the API servers and their clients."""
 _USERS = {
     Component.CONTROLLER_MANAGER: ("system:kube-controller-manager", ("system:masters",)),
     Component.SCHEDULER: ("system:kube-scheduler", ()),
@@ -157,9 +160,10 @@ async def _start_components(
     pids: dict[Component, int] = {}
 
     def spawn(component: Component) -> None:
+        command = components.command(component, programs, authority, port=port)
         pids[component] = processes.spawn(
             component,
-            components.command(component, programs, authority, port=port),
+            [*_STEP_BACK, *command] if component in _BACKGROUND else command,
             state,
             environment=components.environment(state),
             detached=detached,
@@ -172,7 +176,7 @@ async def _start_components(
     spawn(Component.API_SERVER)
     async with Api(admin.read_text()) as api:
         await _until(state, Component.API_SERVER, "it is ready", lambda: _ok(api, "/readyz"))
-    for component in (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK):
+    for component in _BACKGROUND:
         spawn(component)
     return ClusterInfo(
         name=name,

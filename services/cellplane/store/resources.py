@@ -129,10 +129,20 @@ class Resources:
         self._requests = tables.requests
         self.on_commit: list[Callable[[], None]] = []
         """Called without arguments once a write holds; a feed registers here."""
+        t = tables.resources
+        # Made once: to make one takes longer than to run it.
+        self._one = sa.select(t).where(t.c.name == sa.bindparam("of"))
+        self._some = sa.select(t).where(t.c.name.in_(sa.bindparam("of", expanding=True)))
+        self._revision = sa.select(t.c.revision).where(t.c.name == sa.bindparam("of"))
+        self._insert = sa.insert(t)
+        values: dict[str, Any] = {c.name: sa.bindparam(c.name) for c in t.c if c.name != "name"}
+        self._update = sa.update(t).where(t.c.name == sa.bindparam("of")).values(values)
+        self._update_at = self._update.where(t.c.revision == sa.bindparam("at"))
+        self._insert_change = sa.insert(tables.changes)
 
     async def get(self, tx: Transaction, name: str) -> Stored | None:
         """Read one."""
-        row = (await tx.execute(sa.select(self._t).where(self._t.c.name == name))).one_or_none()
+        row = (await tx.execute(self._one, {"of": name})).one_or_none()
         return None if row is None else _stored(row)
 
     async def get_many(self, tx: Transaction, names: Iterable[str]) -> dict[str, Stored]:
@@ -140,8 +150,8 @@ class Resources:
         wanted = sorted(set(names))
         found: dict[str, Stored] = {}
         for start in range(0, len(wanted), _MANY):
-            query = sa.select(self._t).where(self._t.c.name.in_(wanted[start : start + _MANY]))
-            found |= {row.name: _stored(row) for row in (await tx.execute(query)).all()}
+            rows = (await tx.execute(self._some, {"of": wanted[start : start + _MANY]})).all()
+            found |= {row.name: _stored(row) for row in rows}
         return found
 
     async def list(
@@ -195,20 +205,18 @@ class Resources:
             AlreadyExists: it exists, and must not.
             Conflict: it is at another revision.
         """
-        t = self._t
-        query = sa.select(t.c.revision).where(t.c.name == stored.name)
-        found = (await tx.execute(query)).scalar_one_or_none()
+        found = expected_revision or None
+        if not expected_revision:
+            found = (await tx.execute(self._revision, {"of": stored.name})).scalar_one_or_none()
         if expected_revision == 0 and found is not None:
             raise AlreadyExists(
                 f"{stored.name} exists already: update it, or choose another id",
                 metadata={"name": stored.name},
             )
-        if expected_revision and found != expected_revision:
-            raise _stale(stored.name)
         change = ChangeType.CREATED if found is None else ChangeType.UPDATED
         sequence = await self._record(tx, change, stored, actor)
         written = replace(stored, revision=sequence)
-        row = {
+        row: dict[str, Any] = {
             "kind": written.kind,
             "parent": parent_of(written.name),
             "uid": written.uid,
@@ -218,9 +226,13 @@ class Resources:
             "payload": written.payload,
         }
         if found is None:
-            await tx.execute(sa.insert(t).values(name=written.name, **row))
+            await tx.execute(self._insert, row | {"name": written.name})
+        elif expected_revision:
+            row |= {"of": written.name, "at": expected_revision}
+            if (await tx.execute(self._update_at, row)).rowcount != 1:
+                raise _stale(stored.name)
         else:
-            await tx.execute(sa.update(t).where(t.c.name == written.name).values(**row))
+            await tx.execute(self._update, row | {"of": written.name})
         return written
 
     async def delete(
@@ -310,16 +322,15 @@ class Resources:
         )
 
     async def _record(self, tx: Transaction, change: ChangeType, stored: Stored, actor: str) -> int:
-        result = await tx.execute(
-            sa.insert(self._changes).values(
-                type=change.value,
-                name=stored.name,
-                kind=stored.kind,
-                time=stored.update_time,
-                actor=actor,
-                payload=stored.payload,
-            )
-        )
+        row = {
+            "type": change.value,
+            "name": stored.name,
+            "kind": stored.kind,
+            "time": stored.update_time,
+            "actor": actor,
+            "payload": stored.payload,
+        }
+        result = await tx.execute(self._insert_change, row)
         for call in self.on_commit:
             if call not in tx.after:
                 tx.after_commit(call)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from cellplane.api.type.v1 import resolved_cell_pb2
+from cellplane.api.type.v1 import compile_pb2, resolved_cell_pb2
 from cellplane.cell.manifest import Phase, manifest
 from cellplane.cell.names import CellName
-from cellplane.cell.plane import DataPlaneProfile, Peers
+from cellplane.cell.plane import DataPlaneProfile, PeerCell, Peers
 from cellplane.cell.problem import Invalid, Unavailable
-from cellplane.placement.clients import Resolved, merge
-from cellplane.placement.compilation import Compilation, clashes
+from cellplane.placement.clients import Compilers, Resolved, merge
+from cellplane.placement.compilation import WHOLE, Compilation, clashes, context_digest
 from cellplane.placement.peers import REGION, peers_of
 from cellplane.placement.records import DataPlane
+from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.scheduler.snapshot import Effect, Taint
 from cellplane.placement.validate import check_data_plane
 from cellplane.placement.workers import Workers
@@ -24,7 +27,7 @@ from cellplane.runtime.tasks import Backoff
 
 
 @asynccontextmanager
-async def running(body: Callable[[str], Awaitable[None]], **how: int) -> AsyncIterator[Workers]:
+async def running(body: Callable[[str], Awaitable[None]], **how: Any) -> AsyncIterator[Workers]:
     """Workers that work."""
     workers = Workers("test", body, backoff=Backoff(initial=0.001, maximum=0.001), **how)
     task = asyncio.create_task(workers.run())
@@ -128,31 +131,103 @@ def resolved(known: Resolved | None = None, frame: str | None = "acme", **images
     return merge(known, answer)
 
 
-def test_only_what_changed_is_due() -> None:
-    """A component by its own digest; everything, when what all read has changed."""
+class Stub:
+    """A compiler that answers one object for each part, and says what it looks at."""
+
+    def __init__(self, *mask: str) -> None:
+        self.asked: list[list[str]] = []
+        self._mask = FieldMask(paths=mask)
+
+    async def Compile(  # noqa: N802 - the contract's name
+        self, request: compile_pb2.CompileRequest
+    ) -> compile_pb2.CompileResponse:
+        """Answer, and note what was asked."""
+        parts = [c.component for c in request.cell.components]
+        self.asked.append([*([WHOLE] if request.include_frame else []), *parts])
+        return compile_pb2.CompileResponse(component_mask=self._mask)
+
+
+async def compiled(compilers: Compilers, before: Compilation, cell: Resolved) -> Compilation:
+    """What is known of a Cell once it was compiled."""
+    due = before.due("context", compilers.slices(cell))
+    if due:
+        await compilers.compile(cell, due.slices, profile(), Peers())
+    return before.taking(due, compilers.slices(cell), {})
+
+
+@pytest.mark.asyncio
+async def test_a_compiler_is_asked_for_what_it_looks_at() -> None:
+    """A changed part goes to the compilers that read what changed of it, and to no other."""
+    whole, ports = Stub(), Stub("component", "endpoints")
+    compilers = Compilers({"whole": whole, "ports": ports})
     first = resolved(a="1", b="1")
-    due = Compilation().due(first, profile(), Peers())
-    assert (due.components, due.frame) == (("a", "b"), True)
-    compiled = Compilation().taking(due, first, [])
-    assert not compiled.due(first, profile(), Peers())
+    known = await compiled(compilers, Compilation(), first)
+    assert whole.asked == ports.asked == [[WHOLE, "a", "b"]]
+
+    known = await compiled(compilers, known, first)
     second = resolved(first, None, b="2")
-    assert compiled.due(second, profile(), Peers()).components == ("b",)
-    assert not compiled.due(second, profile(), Peers()).frame
-    for changed in (
-        compiled.due(first, profile(region="eu"), Peers()),
-        compiled.due(resolved(first, "other"), profile(), Peers()),
-    ):
-        assert (changed.components, changed.frame) == (("a", "b"), True)
+    known = await compiled(compilers, known, second)
+    assert whole.asked[1:] == [["b"]]
+    assert ports.asked[1:] == []
+
+    third = resolved(second, None, b="2")
+    third.components["b"].message.endpoints.add(endpoint="http")
+    known = await compiled(compilers, known, merge(second, _difference(third, "b")))
+    assert whole.asked[2:] == ports.asked[1:] == [["b"]]
+
+
+def _difference(cell: Resolved, component: str) -> resolved_cell_pb2.ResolvedCell:
+    return resolved_cell_pb2.ResolvedCell(
+        cell=cell.cell, base_revision=1, components=[cell.components[component].message]
+    )
+
+
+def test_everything_is_due_when_what_all_read_has_changed() -> None:
+    """The frame, the profile of the data plane and the peers are read by every part."""
+    slices = Compilers({"policies": Stub()}).slices(resolved(a="1"))
+    before = Compilation().taking(Compilation().due("context", slices), slices, {})
+    assert not before.due("context", slices)
+    assert before.due("other", slices).slices == slices
+    contexts = {
+        context_digest("frame", profile(), Peers()),
+        context_digest("other", profile(), Peers()),
+        context_digest("frame", profile(region="eu"), Peers()),
+        context_digest("frame", profile(), Peers(cells=(PeerCell(project="bank"),))),
+    }
+    assert len(contexts) == 4
 
 
 def test_an_object_that_two_parts_make_is_a_finding() -> None:
-    """Neither silently wins over the other."""
-    cell = resolved(a="1", b="1")
-    due = Compilation().due(cell, profile(), Peers())
+    """Neither silently wins over the other, nor over what was compiled before."""
     body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x", "namespace": "n"}}
-    twice = [manifest(part, Phase.WORKLOAD, body) for part in ("a", "b")]
-    (problem,) = clashes(twice, Compilation(), due, cell)
+    one, two = (manifest(part, Phase.WORKLOAD, body) for part in ("a", "b"))
+    (problem,) = clashes("c", {("model", "a"): [one], ("model", "b"): [two]}, {})
     assert problem.reason == "OBJECT_CLASH"
+    kept = (BundleObject(key=one.key, part="a", phase=one.phase, digest=one.digest),)
+    (problem,) = clashes("c", {("gateway", "b"): [two]}, {("model", "a"): kept})
+    assert problem.reason == "OBJECT_CLASH"
+    assert not clashes("c", {("gateway", "b"): [two]}, {})
+
+
+@pytest.mark.asyncio
+async def test_what_happens_together_is_one_run_and_runs_keep_their_pace() -> None:
+    """A key settles before it runs, and rests before it runs again."""
+    clock = asyncio.get_running_loop().time
+    times: list[float] = []
+
+    async def body(_: str) -> None:
+        times.append(clock())
+        if len(times) == 1:
+            workers.wake("a")
+
+    async with running(body, settle=0.02, pace=0.05) as workers, asyncio.timeout(5):
+        began = clock()
+        for _ in range(5):
+            workers.wake("a")
+        await workers.idle()
+    assert len(times) == 2
+    assert times[0] - began >= 0.02
+    assert times[1] - times[0] >= 0.05
 
 
 def test_gateways_are_nearest_first() -> None:

@@ -7,6 +7,7 @@ from cellplane.api.type.v1 import problem_pb2 as _problem_pb2
 from cellplane.api.type.v1 import resolved_cell_pb2 as _resolved_cell_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -302,6 +303,7 @@ class CompileResponse(_message.Message):
 
     MANIFESTS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    COMPONENT_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def manifests(self) -> _containers.RepeatedCompositeFieldContainer[Global___Manifest]:
         """The objects, sorted by part, phase and identity."""
@@ -312,15 +314,22 @@ class CompileResponse(_message.Message):
         nothing of the part that it names may be applied.
         """
 
+    @_builtins.property
+    def component_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields of a ResolvedComponent that this compiler looks at, so that a
+        change of others need not be sent to it. Not set if it looks at all.
+        """
+
     def __init__(
         self,
         *,
         manifests: _abc.Iterable[Global___Manifest] | None = ...,
         problems: _abc.Iterable[_problem_pb2.Problem] | None = ...,
+        component_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["component_mask", b"component_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifests", b"manifests", "problems", b"problems"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_mask", b"component_mask", "manifests", b"manifests", "problems", b"problems"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
