@@ -26,9 +26,9 @@ from cellplane.api.model.v1 import (
 from cellplane.api.type.v1 import placement_pb2, problem_pb2, resolved_cell_pb2
 from cellplane.cell.cell import CellFrame, ResolvedComponent
 from cellplane.cell.problem import Problem
+from cellplane.cell.requirement import PlacementRequirement
 from cellplane.model.domain.kinds import Kind
 from cellplane.model.domain.references import Resource
-from cellplane.model.domain.requirement import PlacementRequirement
 from cellplane.model.domain.resources import (
     Component,
     Deployment,

@@ -14,11 +14,11 @@ from cellplane.api.model.v1 import cell_pb2
 from cellplane.api.type.v1 import problem_pb2
 from cellplane.cell.cell import CellFrame, OutboundConnection
 from cellplane.cell.names import CellName, last_segment
+from cellplane.cell.requirement import narrow
 from cellplane.model.batch import Batch
 from cellplane.model.cells import resolved_condition
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import Kind, organization_of
-from cellplane.model.domain.requirement import narrow
 from cellplane.model.domain.resolve import frame as make_frame
 from cellplane.model.domain.resolve import outbound_of
 from cellplane.model.domain.resources import Environment, Organization, Project

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cellplane.cell.names import CellName
+from cellplane.cell.requirement import PlacementRequirement
 from cellplane.placement.clients import Resolved
 from cellplane.placement.compilation import Compilation
 from cellplane.placement.records import Decided
-from cellplane.placement.scheduler.snapshot import Demand, PlacementRequirement
+from cellplane.placement.scheduler.snapshot import Demand
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,10 +25,10 @@ from cellplane.cell.condition import Status
 from cellplane.cell.manifest import Manifest
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem
+from cellplane.cell.requirement import PlacementRequirement
 from cellplane.cell.visibility import Encryption
 from cellplane.placement import convert
 from cellplane.placement.compilation import WHOLE, Slice
-from cellplane.placement.scheduler.snapshot import PlacementRequirement
 from cellplane.placement.status.cell_status import CellStatus
 from cellplane.rpc.compile import seen_through
 

@@ -20,10 +20,7 @@ from cellplane.cell.condition import Cause, Condition, Health, Status
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem, Severity
-from cellplane.placement.planes import Entry
-from cellplane.placement.records import DataPlane, Decided
-from cellplane.placement.rollout.diff import BundleObject
-from cellplane.placement.scheduler.snapshot import (
+from cellplane.cell.requirement import (
     Effect,
     LabelSelector,
     Operator,
@@ -33,6 +30,9 @@ from cellplane.placement.scheduler.snapshot import (
     Taint,
     Toleration,
 )
+from cellplane.placement.planes import Entry
+from cellplane.placement.records import DataPlane, Decided
+from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.status.cell_status import CellStatus, ComponentStatus, PlaneStatus
 
 E = TypeVar("E", bound=Enum)

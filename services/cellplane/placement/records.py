@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cellplane.cell.plane import DataPlaneProfile, Enforcement
+from cellplane.cell.requirement import Spread, Taint
 from cellplane.placement.scheduler.decide import Decision, Unplaceable
-from cellplane.placement.scheduler.snapshot import Plane, PlaneState, Spread, Taint
+from cellplane.placement.scheduler.snapshot import Plane, PlaneState
 
 WESTBOUND_PORT = 443
 

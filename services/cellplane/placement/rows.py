@@ -10,13 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cellplane.cell.manifest import ObjectKey, Phase
+from cellplane.cell.requirement import Spread
 from cellplane.placement.link import messages
 from cellplane.placement.records import Decided
 from cellplane.placement.rollout.bundle import Held
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.scheduler.decide import Candidate, Placed, Trace, Unplaceable
 from cellplane.placement.scheduler.filters import Rejection
-from cellplane.placement.scheduler.snapshot import Spread
 from cellplane.placement.slots import Slot
 from cellplane.placement.status.observed import Observed
 

@@ -9,24 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellplane.cell.plane import CERT_MANAGER, CILIUM_POLICY, GATEWAY
-from cellplane.placement.scheduler.decide import Placed, decide
-from cellplane.placement.scheduler.filters import rejection
-from cellplane.placement.scheduler.scores import NOTHING, add, scores
-from cellplane.placement.scheduler.snapshot import (
-    Demand,
+from cellplane.cell.requirement import (
     Effect,
     LabelSelector,
     Operator,
     PlacementRequirement,
-    Plane,
-    PlaneState,
     Preference,
-    Previous,
-    Snapshot,
     Spread,
     Taint,
     Toleration,
 )
+from cellplane.placement.scheduler.decide import Placed, decide
+from cellplane.placement.scheduler.filters import rejection
+from cellplane.placement.scheduler.scores import NOTHING, add, scores
+from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState, Previous, Snapshot
 
 KEYS = ("region", "zone")
 

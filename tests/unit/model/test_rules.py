@@ -6,6 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from cellplane.cell.requirement import (
+    LabelSelector,
+    Operator,
+    PlacementRequirement,
+    Spread,
+    Toleration,
+    narrow,
+)
 from cellplane.cell.visibility import Encryption, Isolation
 from cellplane.cell.workload import (
     Autoscaling,
@@ -23,14 +31,6 @@ from cellplane.model.domain.default import (
 )
 from cellplane.model.domain.kinds import Kind, ids, kind_of
 from cellplane.model.domain.promote import edges, find_cycle, first_environment
-from cellplane.model.domain.requirement import (
-    LabelSelector,
-    Operator,
-    PlacementRequirement,
-    Spread,
-    Toleration,
-    narrow,
-)
 from cellplane.model.domain.resolve import stricter_encryption, stricter_isolation
 from cellplane.model.domain.resources import (
     DeploymentPipeline,

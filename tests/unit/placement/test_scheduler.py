@@ -7,23 +7,19 @@ from typing import Any
 import pytest
 
 from cellplane.cell.plane import CERT_MANAGER, CILIUM_POLICY, ENVOY_GATEWAY, GATEWAY, WIREGUARD
-from cellplane.cell.visibility import Encryption
-from cellplane.placement.scheduler.decide import Placed, Unplaceable, decide
-from cellplane.placement.scheduler.snapshot import (
-    Demand,
+from cellplane.cell.requirement import (
     Effect,
     LabelSelector,
     Operator,
     PlacementRequirement,
-    Plane,
-    PlaneState,
     Preference,
-    Previous,
-    Snapshot,
     Spread,
     Taint,
     Toleration,
 )
+from cellplane.cell.visibility import Encryption
+from cellplane.placement.scheduler.decide import Placed, Unplaceable, decide
+from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState, Previous, Snapshot
 
 REGION = "topology.kubernetes.io/region"
 

@@ -15,12 +15,12 @@ from cellplane.cell.manifest import Phase, manifest
 from cellplane.cell.names import CellName
 from cellplane.cell.plane import DataPlaneProfile, PeerCell, Peers
 from cellplane.cell.problem import Invalid, Unavailable
+from cellplane.cell.requirement import Effect, Taint
 from cellplane.placement.clients import Compilers, Resolved, merge
 from cellplane.placement.compilation import WHOLE, Compilation, clashes, context_digest
 from cellplane.placement.peers import REGION, peers_of
 from cellplane.placement.records import DataPlane
 from cellplane.placement.rollout.diff import BundleObject
-from cellplane.placement.scheduler.snapshot import Effect, Taint
 from cellplane.placement.validate import check_data_plane
 from cellplane.placement.workers import Workers
 from cellplane.runtime.tasks import Backoff

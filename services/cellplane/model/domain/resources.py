@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cellplane.cell.cell import Injection
 from cellplane.cell.protocol import Protocol
+from cellplane.cell.requirement import PlacementRequirement
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.cell.workload import (
     Autoscaling,
@@ -18,7 +19,6 @@ from cellplane.cell.workload import (
     Resources,
     Workload,
 )
-from cellplane.model.domain.requirement import PlacementRequirement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,14 @@ from typing import Final
 from cellplane.cell import addresses, labels
 from cellplane.cell.names import is_id
 from cellplane.cell.problem import Findings, Problem
-from cellplane.model.domain.default import organization_domain, public_domain
-from cellplane.model.domain.kinds import Kind, check_reference, ids, organization_of, pattern
-from cellplane.model.domain.promote import edges, find_cycle, roots
-from cellplane.model.domain.requirement import (
+from cellplane.cell.requirement import (
     LabelSelector,
     Operator,
     PlacementRequirement,
 )
+from cellplane.model.domain.default import organization_domain, public_domain
+from cellplane.model.domain.kinds import Kind, check_reference, ids, organization_of, pattern
+from cellplane.model.domain.promote import edges, find_cycle, roots
 from cellplane.model.domain.resources import (
     DeploymentPipeline,
     Environment,

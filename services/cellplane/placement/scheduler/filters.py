@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cellplane.cell import plane as capability
+from cellplane.cell.requirement import Effect, Taint
 from cellplane.cell.visibility import Encryption
-from cellplane.placement.scheduler.snapshot import Demand, Effect, Plane, PlaneState, Taint
+from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

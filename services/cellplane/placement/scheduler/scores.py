@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from cellplane.cell.requirement import Effect
 from cellplane.placement.scheduler.filters import untolerated
-from cellplane.placement.scheduler.snapshot import Demand, Effect, Plane
+from cellplane.placement.scheduler.snapshot import Demand, Plane
 
 Scores: TypeAlias = tuple[int, ...]
 """One number for each entry of ``PARTS``."""

@@ -1,7 +1,7 @@
 """What a decision is made from: the data planes, and what one Cell asks of them.
 
-Field names are those of the contracts (``type/v1/placement.proto``, ``placement/v1``). The order of
-planes, labels and rules in here never matters.
+Field names are those of ``placement/v1``; what is asked has its words in ``cell.requirement``. The
+order of planes, labels and rules in here never matters.
 """
 
 from __future__ import annotations
@@ -10,110 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from cellplane.cell.requirement import PlacementRequirement, Spread, Taint
 from cellplane.cell.visibility import Encryption
-
-
-class Operator(Enum):
-    """How a selector compares a label."""
-
-    IN = "IN"
-    NOT_IN = "NOT_IN"
-    EXISTS = "EXISTS"
-    DOES_NOT_EXIST = "DOES_NOT_EXIST"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelSelector:
-    """A condition on one label of a data plane."""
-
-    key: str
-    operator: Operator
-    values: tuple[str, ...] = ()
-
-    def holds(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether labels meet it; a missing label is in no set (as in Kubernetes)."""
-        match self.operator:
-            case Operator.IN:
-                return self.key in labels and labels[self.key] in self.values
-            case Operator.NOT_IN:
-                return self.key not in labels or labels[self.key] not in self.values
-            case Operator.EXISTS:
-                return self.key in labels
-            case Operator.DOES_NOT_EXIST:
-                return self.key not in labels
-
-    def __str__(self) -> str:
-        match self.operator:
-            case Operator.IN:
-                return f"{self.key} in ({', '.join(self.values)})"
-            case Operator.NOT_IN:
-                return f"{self.key} not in ({', '.join(self.values)})"
-            case Operator.EXISTS:
-                return f"{self.key} exists"
-            case Operator.DOES_NOT_EXIST:
-                return f"{self.key} does not exist"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
-    """A wish: a condition and what it is worth."""
-
-    selector: LabelSelector
-    weight: int
-
-
-class Effect(Enum):
-    """What a taint does to Cells that do not tolerate it."""
-
-    NO_SCHEDULE = "NO_SCHEDULE"
-    PREFER_NO_SCHEDULE = "PREFER_NO_SCHEDULE"
-    NO_EXECUTE = "NO_EXECUTE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taint:
-    """Something about a data plane that keeps Cells away."""
-
-    key: str
-    value: str = ""
-    effect: Effect
-
-    def __str__(self) -> str:
-        return f"{self.key}={self.value}:{self.effect.value}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Toleration:
-    """A taint that does not keep a Cell away; empty fields match everything."""
-
-    key: str = ""
-    value: str = ""
-
-    def tolerates(self, taint: Taint) -> bool:
-        """Tell whether the taint is one of those."""
-        return self.key in ("", taint.key) and self.value in ("", taint.value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """How copies are spread over the groups of data planes that share a label's value."""
-
-    topology_key: str
-    min_groups: int | None = None
-    max_skew: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacementRequirement:
-    """What a Cell asks of its data planes; effective, so narrowed already."""
-
-    copies: int | None = None
-    selectors: tuple[LabelSelector, ...] = ()
-    preferences: tuple[Preference, ...] = ()
-    excluded_data_planes: tuple[str, ...] = ()
-    tolerations: tuple[Toleration, ...] = ()
-    spreads: tuple[Spread, ...] = ()
-    capabilities: tuple[str, ...] = ()
 
 
 class PlaneState(Enum):

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cellplane.cell.requirement import Spread
 from cellplane.placement.scheduler.scores import NOTHING, Scores, add
-from cellplane.placement.scheduler.snapshot import Plane, Spread
+from cellplane.placement.scheduler.snapshot import Plane
 
 Scored: TypeAlias = tuple[Plane, Scores]
 
