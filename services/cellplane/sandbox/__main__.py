@@ -1,15 +1,17 @@
 """Developers' command line of the sandbox; the product's own wraps the same functions.
 
-``build`` compiles what is missing, ``up`` starts a cluster that outlives the command, ``down`` ends
-it, ``status`` tells what runs.
+``build`` compiles what is missing, with the schemas unless programs are named, ``up`` starts a
+cluster that outlives the command, ``down`` ends it, ``status`` tells what runs.
 """
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from cellplane.sandbox import cluster, crds
 from cellplane.sandbox.api import ApiError
@@ -18,22 +20,46 @@ from cellplane.sandbox.crds import CrdSet
 from cellplane.sandbox.processes import StartError
 from cellplane.sandbox.toolchain import BuildError
 
+_USUAL = (Tool.CLUSTER, Tool.KWOK, Tool.HELM, Tool.GRPCURL)
+"""What ``build`` compiles where nothing is named."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        return asyncio.run(_run(options))
+        return asyncio.run(_until_signal(_run(options)))
     except (ApiError, BuildError, StartError) as error:
         _say(f"error: {error}")
         return 1
 
 
+async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+    """The work's exit status, or 128 and the signal that ended it; then nothing of it goes on."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    got: list[int] = []
+
+    def end(number: int) -> None:
+        if not got:  # a second signal must not cut the tidying up short
+            got.append(number)
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 128 + got[0]
+
+
 async def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "build":
-            programs = await build(options.tools or list(Tool), progress=_say)
-            await crds.schemas(CrdSet, progress=_say)
+            programs = await build(options.tools or _USUAL, progress=_say)
+            if not options.tools:
+                # Reading them takes a program, which whoever names another did not ask for.
+                await crds.schemas(CrdSet, progress=_say)
             for tool, path in programs.items():
                 _answer(f"{tool}\t{path}")
         case "up":
@@ -63,7 +89,7 @@ async def _run(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cellplane sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    tools = commands.add_parser("build", help="compile what is missing, and read the schemas")
+    tools = commands.add_parser("build", help="compile what is missing")
     tools.add_argument("tools", nargs="*", type=Tool, help=", ".join(Tool))
     up = commands.add_parser("up", help="start a cluster; prints its kubeconfig's path")
     up.add_argument("name")

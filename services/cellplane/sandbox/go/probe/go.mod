@@ -1,0 +1,3 @@
+module cellplane.sandbox/probe
+
+go 1.25.0
