@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.local.layout import SERVICES
 
 app = typer.Typer(
@@ -26,7 +27,9 @@ def root() -> None:
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
 def show(
-    service: Annotated[str, typer.Argument(help=", ".join(PROCESSES))],
+    service: Annotated[
+        str, typer.Argument(help=", ".join(PROCESSES), autocompletion=completion.services)
+    ],
     flags: Annotated[
         list[str] | None, typer.Argument(help="Flags, as the service would get them.")
     ] = None,
@@ -40,37 +43,36 @@ def show(
 ) -> None:
     """Show the settings of a service, from flags, the environment, a file and defaults.
 
+    Exit code 1 if the service could not start with them, with all that is missing or wrong.
+
     Example: cellplane config show model --origin
     """
-    from cellplane.cell.problem import Invalid
-    from cellplane.cli.exits import Ended, usage
+    from cellplane.cli.exits import Ended
     from cellplane.cli.render.output import table
-    from cellplane.runtime.flags import load_from
+    from cellplane.runtime.flags import examine_from
 
-    if service not in PROCESSES:
-        raise usage(f'there is no service "{service}": choose of {", ".join(PROCESSES)}')
     arguments = [*(["--config", str(config)] if config else []), *(flags or ())]
-    try:
-        loaded = load_from(_settings(service), arguments)
-    except Invalid as invalid:
-        if not invalid.problems:
-            raise
-        raise Ended(
-            message=f"service {service} could not start with these settings",
-            findings=[problem.message for problem in invalid.problems],
-        ) from invalid
-    rows = [(name, found.value or '""', found.origin) for name, found in loaded.origins.items()]
-    for name, value, where in rows if not origin else ():
-        del where
+    found = examine_from(settings_of(service), arguments)
+    rows = [(name, own.value or '""', own.origin) for name, own in found.origins.items()]
+    for name, value, _ in rows if not origin else ():
         print(f"{name} = {value}")
     for line in table(("SETTING", "VALUE", "ORIGIN"), rows) if origin else ():
         print(line)
+    if found.problems:
+        raise Ended(
+            message=f"service {service} could not start with these settings",
+            findings=[problem.message for problem in found.problems],
+        )
 
 
-def _settings(service: str) -> Any:
+def settings_of(service: str) -> Any:
     """The settings class of a service: the one in its ``config`` that names it."""
     from importlib import import_module
 
+    from cellplane.cli.exits import usage
+
+    if service not in PROCESSES:
+        raise usage(f'there is no service "{service}": choose of {", ".join(PROCESSES)}')
     from cellplane.runtime.config import Settings
 
     module = import_module(f"cellplane.{service}.config")

@@ -6,12 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.options import Files, Organization, Profile
 
 
 def delete(
-    kind: Annotated[str | None, typer.Argument(help="Kind, such as project.")] = None,
-    name: Annotated[str | None, typer.Argument(help="Name: full, or its ids.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Kind, such as project.", autocompletion=completion.kinds)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
+    ] = None,
     *,
     filename: Files = None,
     force: Annotated[bool, typer.Option("--force", help="Delete what belongs to it, too.")] = False,

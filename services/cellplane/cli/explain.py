@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
+
 if TYPE_CHECKING:
     from google.protobuf import descriptor_pb2
 
 
 def explain(
     path: Annotated[
-        str | None, typer.Argument(help="Kind, or a field of it: component.endpoints.port")
+        str | None,
+        typer.Argument(
+            help="Kind, or a field of it: component.endpoints.port",
+            autocompletion=completion.fields,
+        ),
     ] = None,
 ) -> None:
     """Explain a kind or a field. Without a path: the kinds.

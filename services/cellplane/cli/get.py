@@ -6,22 +6,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
 
 if TYPE_CHECKING:
     from cellplane.cli.kinds import Kind
 
-KindName = Annotated[str, typer.Argument(help="Kind, such as component; `explain` lists them.")]
+KindName = Annotated[
+    str,
+    typer.Argument(
+        help="Kind, such as component; `explain` lists them.", autocompletion=completion.kinds
+    ),
+]
 
 
 def get(
     kind: KindName,
     name: Annotated[
-        str | None, typer.Argument(help="Name: full, or its ids, such as boutique/frontend.")
+        str | None,
+        typer.Argument(
+            help="Name: full, or its ids, such as boutique/frontend.",
+            autocompletion=completion.names,
+        ),
     ] = None,
     *,
     project: Annotated[
-        str | None, typer.Option("--project", "-p", help="Only what belongs to this project.")
+        str | None,
+        typer.Option(
+            "--project",
+            "-p",
+            help="Only what belongs to this project.",
+            autocompletion=completion.names_of("Project"),
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on, and show each change.")
@@ -49,7 +65,9 @@ def get(
 
 def describe(
     kind: KindName,
-    name: Annotated[str, typer.Argument(help="Name: full, or its ids.")],
+    name: Annotated[
+        str, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
+    ],
     *,
     organization: Organization = None,
     profile: Profile = None,

@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from cellplane.cli import exits
+from cellplane.cli import completion, exits
+from cellplane.cli.parameters import quicken, read_here
 
 
 class Entry(NamedTuple):
@@ -30,6 +31,9 @@ TABLE: Final[dict[str, Entry]] = {
     "apply": Entry("cellplane.cli.apply", "apply", "Make resources as documents say."),
     "compile": Entry(
         "cellplane.cli.compile", "compile_offline", "Show what a Cell becomes, without a server."
+    ),
+    "completion": Entry(
+        "cellplane.cli.completion", "completion", "Complete commands and names in a shell."
     ),
     "config": Entry("cellplane.cli.config", "app", "Show what a service is told."),
     "dataplane": Entry("cellplane.cli.dataplane", "app", "Join clusters and folders."),
@@ -51,7 +55,7 @@ TABLE: Final[dict[str, Entry]] = {
 
 app = typer.Typer(
     name="cellplane",
-    add_completion=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -66,7 +70,6 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import one command."""
-        del ctx
         entry = TABLE.get(cmd_name)
         if entry is None:
             return None
@@ -74,6 +77,7 @@ class LazyGroup(TyperGroup):
         if isinstance(found, typer.Typer):
             group = get_group(found)
             group.name = cmd_name
+            quicken(group, ctx)
             return group
         one = typer.Typer(
             add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -81,7 +85,16 @@ class LazyGroup(TyperGroup):
         # A command that hands its arguments on says so beside its function.
         settings = getattr(found, "context_settings", None)
         one.command(cmd_name, context_settings=settings)(found)
-        return get_command(one)
+        command = get_command(one)
+        quicken(command, ctx)
+        return command
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its own parameters, which are read for every command."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            read_here(parameter)
+        return parameters
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the table; the commands themselves stay where they are."""
@@ -111,4 +124,6 @@ def root() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if completion.asked():
+        return completion.answer(lambda: get_command(app).main(given, "cellplane"))
     return exits.guard(lambda: get_command(app).main(given, "cellplane"))

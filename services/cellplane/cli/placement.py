@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
 
 app = typer.Typer(
@@ -25,7 +26,12 @@ def root() -> None:
 
 @app.command()
 def explain(
-    cell: Annotated[str, typer.Argument(help="Cell, such as boutique/development.")],
+    cell: Annotated[
+        str,
+        typer.Argument(
+            help="Cell, such as boutique/development.", autocompletion=completion.names_of("Cell")
+        ),
+    ],
     *,
     output: Output = Format.TABLE,
     organization: Organization = None,

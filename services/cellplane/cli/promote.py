@@ -6,14 +6,31 @@ from typing import Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
 
 
 def promote(
-    project: Annotated[str, typer.Argument(help="Project.")],
+    project: Annotated[
+        str, typer.Argument(help="Project.", autocompletion=completion.names_of("Project"))
+    ],
     *,
-    source: Annotated[str, typer.Option("--from", help="Environment that releases are taken of.")],
-    target: Annotated[str, typer.Option("--to", help="Environment that they are deployed to.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Environment that releases are taken of.",
+            autocompletion=completion.names_of("Environment"),
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="Environment that they are deployed to.",
+            autocompletion=completion.names_of("Environment"),
+        ),
+    ],
     component: Annotated[
         list[str] | None, typer.Option("--component", "-c", help="Only this one. Repeatable.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.exits import usage
 from cellplane.cli.local.layout import SERVICES
 
@@ -15,7 +16,9 @@ PROCESSES = (*SERVICES, "agent")
 
 
 def serve(
-    service: Annotated[str, typer.Argument(help=", ".join(PROCESSES))],
+    service: Annotated[
+        str, typer.Argument(help=", ".join(PROCESSES), autocompletion=completion.services)
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Flags of the service; --help lists them.")
     ] = None,
@@ -24,8 +27,16 @@ def serve(
 
     Example: cellplane serve gateway --listen 127.0.0.1:9604 --state-dir state/gateway
     """
+    from cellplane.cli.config import settings_of
+
     if service not in PROCESSES:
         raise usage(f'there is no service "{service}": choose of {", ".join(PROCESSES)}')
+    if "--help" in (arguments or ()):
+        # The service would say the same, once it had imported all that it needs to run.
+        from cellplane.runtime.flags import parser
+
+        parser(settings_of(service)).print_help()
+        return
     sys.stdout.flush()
     command = [sys.executable, "-m", f"cellplane.{service}", *(arguments or ())]
     os.execv(sys.executable, command)  # noqa: S606 - the same process goes on as the service

@@ -6,12 +6,12 @@ is ready is folded unless it is asked for, so that what is not stands out.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.options import Organization, Profile
 
 if TYPE_CHECKING:
@@ -21,11 +21,21 @@ if TYPE_CHECKING:
 
 def status(
     project: Annotated[
-        str | None, typer.Argument(help="Project. Default: every project of the organization.")
+        str | None,
+        typer.Argument(
+            help="Project. Default: every project of the organization.",
+            autocompletion=completion.names_of("Project"),
+        ),
     ] = None,
     *,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Only this environment.")
+        str | None,
+        typer.Option(
+            "--environment",
+            "-e",
+            help="Only this environment.",
+            autocompletion=completion.names_of("Environment"),
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="Show objects and pods that are ready, too.")
@@ -55,6 +65,8 @@ def status(
 async def _read(
     profile: Any, project: str | None, environment: str | None
 ) -> tuple[list[Any], dict[str, Any]]:
+    import asyncio
+
     from cellplane.cli.engine import Client
     from cellplane.cli.kinds import by_name
 

@@ -6,7 +6,6 @@ interrupting it stops nothing; ``down`` ends the supervisor, and with it every p
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -59,6 +58,8 @@ def up(
 
     Example: cellplane up --no-sandbox --context kind-dev
     """
+    import asyncio
+
     root = (state or find_state(Path.cwd()) or Path.cwd() / FOLDER_NAME).absolute()
     layout = Layout(root=root, base_port=base_port)
     if enforcement not in {"enforcing", "simulated"}:
@@ -191,6 +192,8 @@ def _stop_clusters(layout: Layout) -> None:
     states = sorted((layout.root / "state").glob("cluster-*"))
     if not states:
         return
+    import asyncio
+
     from cellplane.sandbox import cluster
 
     async def stop() -> None:

@@ -6,7 +6,6 @@ for the revision that is wanted now, so that neither an old success nor an old f
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellplane.cli import completion
 from cellplane.cli.exits import NOT_FOUND, TERMINAL, TIMEOUT, Ended, usage
 from cellplane.cli.options import Organization, Profile
 
@@ -39,8 +39,12 @@ class Verdict:
 
 
 def wait(
-    kind: Annotated[str, typer.Argument(help="Kind, such as cell.")],
-    name: Annotated[str, typer.Argument(help="Name: full, or its ids.")],
+    kind: Annotated[
+        str, typer.Argument(help="Kind, such as cell.", autocompletion=completion.kinds)
+    ],
+    name: Annotated[
+        str, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
+    ],
     *,
     what: Annotated[
         str, typer.Option("--for", help="ready, deleted, condition=TYPE or condition=TYPE=STATUS.")
@@ -74,6 +78,8 @@ async def _wait(
     judge: Callable[[Any], Verdict],
     seconds: float,
 ) -> None:
+    import asyncio
+
     from cellplane.cli.engine import Client
     from cellplane.cli.render.output import say
     from cellplane.cli.watch import watch

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -124,6 +124,8 @@ class ServiceSettings(Settings):
 
 
 S = TypeVar("S", bound=Settings)
+MISSING = "(missing)"
+"""Shown for a setting that must be given, and is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,16 @@ class Loaded(Generic[S]):
     origins: Mapping[str, Origin]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined(Generic[S]):
+    """What was given, right or not: each setting with its origin, and all that is wrong."""
+
+    value: S | None
+    """``None`` where something is wrong."""
+    origins: Mapping[str, Origin]
+    problems: Sequence[Problem]
+
+
 def load(
     settings: type[S],
     *,
@@ -152,6 +164,24 @@ def load(
     """Read settings from flags (by field name), environment and a TOML file, in that order.
 
     Raises ``Invalid`` with one problem per unknown key, missing field and bad value.
+    """
+    found = examine(settings, flags=flags, environ=environ, file=file)
+    if found.value is None:
+        whole = "; ".join(problem.message for problem in found.problems)
+        raise Invalid(f"settings: {whole}", problems=found.problems, reason="SETTINGS_INVALID")
+    return Loaded(value=found.value, origins=found.origins)
+
+
+def examine(
+    settings: type[S],
+    *,
+    flags: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Examined[S]:
+    """Read settings as ``load`` does; what is wrong is part of the answer.
+
+    Raises ``Invalid`` where the file itself cannot be read.
     """
     environ = os.environ if environ is None else environ
     by_flag = {name.lstrip("-").replace("-", "_"): text for name, text in (flags or {}).items()}
@@ -166,12 +196,11 @@ def load(
     for name, field in settings.model_fields.items():
         value, key, is_complex = texts.get_field_value(field, name)
         if value is not None:
+            sources[name] = key
             try:
-                value = texts.prepare_field_value(name, field, value, is_complex)
+                values[name] = texts.prepare_field_value(name, field, value, is_complex)
             except ValueError:
                 problems.append(_bad(name, f"is not valid JSON ({key})"))
-                continue
-            values[name], sources[name] = value, key
         elif name in in_file:
             values[name], sources[name] = in_file[name], f"file {file}"
     loaded: S | None = None
@@ -179,19 +208,34 @@ def load(
         loaded = settings.model_validate(values)
     except ValidationError as error:
         problems += [_problem(settings, finding, sources) for finding in error.errors()]
-    if problems or loaded is None:
-        whole = "; ".join(problem.message for problem in problems)
-        raise Invalid(f"settings: {whole}", problems=problems, reason="SETTINGS_INVALID")
-    return Loaded(
-        value=loaded,
+    return Examined(
+        value=None if problems else loaded,
         origins={
-            name: Origin(
-                value=_show(getattr(loaded, name)),
-                origin=sources.get(name, "default"),
-            )
-            for name in settings.model_fields
+            name: _origin(settings, name, loaded, values, sources) for name in settings.model_fields
         },
+        problems=problems,
     )
+
+
+def _origin(
+    settings: type[Settings],
+    name: str,
+    loaded: Settings | None,
+    values: Mapping[str, object],
+    sources: Mapping[str, str],
+) -> Origin:
+    field = settings.model_fields[name]
+    if name not in sources and field.is_required():
+        return Origin(value=MISSING, origin=_ways(settings, name))
+    if loaded is not None:
+        value: object = getattr(loaded, name)
+    elif name in sources:
+        # Not checked as a whole: it is shown as it was given.
+        given = values.get(name, "")
+        value = SecretStr(str(given)) if given and _is_secret(settings, name) else given
+    else:
+        value = field.get_default(call_default_factory=True, validated_data={})
+    return Origin(value=_show(value), origin=sources.get(name, "default"))
 
 
 class _Texts(PydanticBaseSettingsSource):
@@ -269,14 +313,20 @@ def _unknown(
 def _problem(settings: type[Settings], finding: Any, sources: Mapping[str, str]) -> Problem:
     name = str(finding["loc"][0]) if finding["loc"] else ""
     if finding["type"] == "missing":
-        ways = f"pass {_flag(name)}, set {settings.environment_key(name)}, or write it in the file"
-        return _bad(name, f"is not set: {ways}")
-    text: str = finding["msg"]
+        return _bad(name, f"is not set: {_ways(settings, name)}")
+    text: str = finding["msg"].removeprefix("Value error, ")
+    if not name:
+        # A rule about several settings names them itself.
+        return Problem(reason="SETTING_INVALID", message=text)
     origin = sources.get(name, "default")
     given = finding["input"]
     secret = _is_secret(settings, name)
     shown = "" if secret or not isinstance(given, (str, int, float, bool)) else f" {_mask(given)!r}"
     return _bad(name, f"has a bad value{shown} ({origin}): {text[:1].lower()}{text[1:]}")
+
+
+def _ways(settings: type[Settings], name: str) -> str:
+    return f"pass {_flag(name)}, set {settings.environment_key(name)}, or write it in the file"
 
 
 def _bad(name: str, text: str) -> Problem:

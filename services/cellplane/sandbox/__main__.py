@@ -1,32 +1,40 @@
 """Developers' command line of the sandbox; the product's own wraps the same functions.
 
 ``build`` compiles what is missing, with the schemas unless programs are named, ``up`` starts a
-cluster that outlives the command, ``down`` ends it, ``status`` tells what runs.
+cluster that outlives the command, ``down`` ends it, ``status`` tells what runs. Help comes at once:
+what works is imported once it is known what is to be done.
 """
 
 import argparse
-import asyncio
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from cellplane.sandbox import cluster, crds
-from cellplane.sandbox.api import ApiError
-from cellplane.sandbox.build import Tool, build
-from cellplane.sandbox.crds import CrdSet
-from cellplane.sandbox.processes import StartError
-from cellplane.sandbox.toolchain import BuildError
-
-_USUAL = (Tool.CLUSTER, Tool.KWOK, Tool.HELM, Tool.GRPCURL)
-"""What ``build`` compiles where nothing is named."""
+E = TypeVar("E", bound=StrEnum)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = _parser().parse_args(arguments)
+    import asyncio
+
+    from cellplane.sandbox.api import ApiError
+    from cellplane.sandbox.build import Tool
+    from cellplane.sandbox.crds import ALL, CrdSet
+    from cellplane.sandbox.processes import StartError
+    from cellplane.sandbox.toolchain import BuildError
+
+    match options.command:
+        case "build":
+            options.tools = _chosen(Tool, options.tools)
+        case "up":
+            options.crds = ALL if options.crds is None else _chosen(CrdSet, options.crds.split(","))
+        case _:
+            pass
     try:
         return asyncio.run(_until_signal(_run(options)))
     except (ApiError, BuildError, StartError) as error:
@@ -36,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
     """The work's exit status, or 128 and the signal that ended it; then nothing of it goes on."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     got: list[int] = []
@@ -54,9 +64,14 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
+    from cellplane.sandbox import cluster, crds
+    from cellplane.sandbox.build import Tool, build
+    from cellplane.sandbox.crds import CrdSet
+
     match options.command:
         case "build":
-            programs = await build(options.tools or _USUAL, progress=_say)
+            usual = (Tool.CLUSTER, Tool.KWOK, Tool.HELM, Tool.GRPCURL)
+            programs = await build(options.tools or usual, progress=_say)
             if not options.tools:
                 # Reading them takes a program, which whoever names another did not ask for.
                 await crds.schemas(CrdSet, progress=_say)
@@ -67,7 +82,7 @@ async def _run(options: argparse.Namespace) -> int:
             info = await cluster.start(
                 options.name,
                 options.state_dir,
-                crds=frozenset(map(CrdSet, options.crds.split(",") if options.crds else ())),
+                crds=frozenset(options.crds),
                 nodes=options.nodes,
                 region=options.region,
                 zones=options.zones.split(","),
@@ -90,11 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cellplane sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     tools = commands.add_parser("build", help="compile what is missing")
-    tools.add_argument("tools", nargs="*", type=Tool, help=", ".join(Tool))
+    tools.add_argument("tools", nargs="*", help="default: what clusters need, and the schemas")
     up = commands.add_parser("up", help="start a cluster; prints its kubeconfig's path")
     up.add_argument("name")
     up.add_argument("state_dir", type=Path)
-    up.add_argument("--crds", default=",".join(sorted(crds.ALL)), help=", ".join(CrdSet))
+    up.add_argument("--crds", help="sets of schemas, separated by commas; default: all of them")
     up.add_argument("--nodes", type=int, default=3)
     up.add_argument("--region", default="local")
     up.add_argument("--zones", default="local-a", help="separated by commas")
@@ -104,6 +119,15 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what runs; exit status 3 if anything ended")
     status.add_argument("state_dir", type=Path)
     return parser
+
+
+def _chosen(known: type[E], words: Iterable[str]) -> list[E]:
+    """The members that *words* name; ends the process where one names none."""
+    given = [word for word in words if word]
+    if wrong := [word for word in given if word not in list(known)]:
+        _say(f'error: "{wrong[0]}" is not one of {", ".join(known)}')
+        raise SystemExit(2)
+    return [known(word) for word in given]
 
 
 def _answer(line: str) -> None:

@@ -20,19 +20,20 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
 from cellplane.cell.problem import Conflict, FailedPrecondition, Unavailable
-from cellplane.store import notices
 from cellplane.store.migrate import upgrade
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _log = structlog.get_logger()
 _READERS = 8
@@ -82,6 +83,8 @@ class Transaction:
             return
         self._announced = True
         if self._connection.dialect.name == "postgresql":
+            from cellplane.store import notices
+
             notify = sa.text("SELECT pg_notify(:channel, '')")
             await self.execute(notify, {"channel": notices.channel(self._schema)})
 
@@ -288,6 +291,8 @@ class _Postgresql(Database):
 
     @contextlib.asynccontextmanager
     async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
+        from cellplane.store import notices
+
         task = asyncio.create_task(notices.listen(self._url, self.schema, call), name="notices")
         try:
             yield
@@ -308,6 +313,9 @@ class _Postgresql(Database):
 
 
 def _postgresql_engine(url: sa.URL, schema: str, *, size: int) -> AsyncEngine:
+    # Late, like the driver: SQLite needs neither, and both take long to import.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     return create_async_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=size,

@@ -1,19 +1,17 @@
 """Brings a schema up to date: Alembic's scripts of one service, run in the process that needs them.
 
 All of them hold, or none: they run in the caller's transaction. A schema that a later version made
-is never touched, for nobody knows what it means.
+is never touched, for nobody knows what it means. Alembic takes long to import, so it is only where
+the revision that the schema has is not the one that the scripts lead to.
 """
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
 
 from cellplane.cell.problem import FailedPrecondition
 
@@ -26,6 +24,52 @@ def upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
     Raises:
         FailedPrecondition: the schema is of a later version.
     """
+    if _stored(connection) != heads_of(folder):
+        _upgrade(connection, folder, schema)
+
+
+def _stored(connection: sa.Connection) -> set[str]:
+    """The revisions that a schema has: none where nothing ever migrated it."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return set()
+    rows = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+    return set(rows.scalars())
+
+
+def heads_of(folder: Path) -> set[str]:
+    """The revisions that the scripts lead to, read without running them."""
+    revisions: set[str] = set()
+    followed: set[str] = set()
+    for script in (folder / "versions").glob("*.py"):
+        found = _assigned(ast.parse(script.read_bytes(), script.name))
+        revisions |= found.get("revision", set())
+        followed |= found.get("down_revision", set())
+    return revisions - followed
+
+
+def _assigned(module: ast.Module) -> dict[str, set[str]]:
+    """What a script assigns to names: one text, several, or none."""
+    found: dict[str, set[str]] = {}
+    for step in module.body:
+        match step:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=value)
+            ) if name in {"revision", "down_revision"} and value is not None:
+                given = ast.literal_eval(value)
+                texts = (given,) if isinstance(given, str) else given or ()
+                found[name] = set(texts)
+            case _:
+                pass
+    return found
+
+
+def _upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
