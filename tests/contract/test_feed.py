@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from cellplane.cell.problem import Invalid, OutOfRange, ResourceExhausted
 from cellplane.store import feed as feeds
@@ -38,6 +39,18 @@ async def write(database: Database, resources: Resources, *all_of: Stored) -> No
     for one in all_of:
         async with database.transaction() as tx:
             await resources.put(tx, one)
+
+
+async def follow(
+    database: Database, resources: Resources, stored: Make, *watchers: AsyncIterator[Step]
+) -> None:
+    """Lead watchers behind what is read for them, to where they are handed what happens."""
+    for steps in watchers:
+        await take(steps, 1)
+    for number in range(2):
+        await write(database, resources, stored(f"others/first{number}"))
+        for steps in watchers:
+            await take(steps, 1)
 
 
 async def test_a_watcher_sees_what_is_there_and_then_what_happens(
@@ -167,30 +180,90 @@ async def test_old_changes_are_forgotten(
 async def test_a_slow_watcher_is_ended_and_can_resume(
     database: Database, resources: Resources, stored: Make
 ) -> None:
-    """Who does not read is ended with a bounded buffer, and the last token leads to the rest."""
+    """Who does not read is ended and keeps nothing in memory; its token leads to the rest."""
     count = 60
     async with Feed(database, resources, buffer=20) as feed:
         async with aclosing(feed.watch()) as slow, aclosing(feed.watch()) as fast:
-            await take(slow, 1)
+            await follow(database, resources, stored, fast, slow)
+            await write(database, resources, stored("things/n00000"))
             await take(fast, 1)
-            for start in range(0, count, 15):
+            token = (await take(slow, 1))[0].token
+            for start in range(1, count, 15):
                 part = range(start, min(start + 15, count))
                 async with database.transaction() as tx:
                     for number in part:
                         await resources.put(tx, stored(f"things/n{number:05}"))
                 await take(fast, len(part))
-            seen: list[Step] = []
+            with pytest.raises(ResourceExhausted) as ended:
+                await take(slow, 1)
+        assert ended.value.reason == "WATCHER_TOO_SLOW"
+        async with aclosing(feed.watch(token=token)) as resumed:
+            seen = await take(resumed, count - 1)
+    assert [step.name for step in seen] == [f"things/n{number:05}" for number in range(1, count)]
 
-            async def read_on() -> None:
-                while True:
-                    seen.extend(await take(slow, 1))
 
-            with pytest.raises(ResourceExhausted):
-                await read_on()
-        assert len(seen) < count
-        async with aclosing(feed.watch(token=seen[-1].token)) as resumed:
-            seen += await take(resumed, count - len(seen))
-    assert [step.name for step in seen] == [f"things/n{number:05}" for number in range(count)]
+async def test_what_waits_is_bounded_by_its_weight(
+    database: Database, resources: Resources, stored: Make
+) -> None:
+    """A watcher for whom few but heavy changes wait is ended before they fill the memory."""
+    heavy = b"x" * (feeds.BUFFER_BYTES // 4)
+    async with (
+        Feed(database, resources) as feed,
+        aclosing(feed.watch()) as slow,
+        aclosing(feed.watch()) as fast,
+    ):
+        await follow(database, resources, stored, fast, slow)
+        for number in range(5):
+            await write(database, resources, stored(f"things/n{number}", heavy))
+            await take(fast, 1)
+        with pytest.raises(ResourceExhausted):
+            await take(slow, 1)
+
+
+async def test_a_picture_is_of_one_moment_however_long_it_is_read(
+    database: Database, resources: Resources, stored: Make
+) -> None:
+    """What changes, goes or comes while the picture is read is in the news, and only there."""
+    names = [f"things/n{number:03}" for number in range(450)]
+    async with database.transaction() as tx:
+        for name in names:
+            await resources.put(tx, stored(name, b"old"))
+    async with Feed(database, resources, buffer=3) as feed, aclosing(feed.watch()) as steps:
+        picture = await take(steps, 1)
+        await write(database, resources, stored(names[210], b"new"), stored("things/late"))
+        async with database.transaction() as tx:
+            await resources.delete(tx, names[430], time=START)
+        for number in range(8):
+            await write(database, resources, stored("things/busy", str(number).encode()))
+        picture += await take(steps, 449)
+        assert told(await take(steps, 1)) == [("SYNCED", "")]
+        news = await take(steps, 11)
+    assert [step.name for step in picture] == names
+    assert {step.payload for step in picture} == {b"old"}
+    assert told(news[:4]) == [
+        ("UPDATED", "n210"),
+        ("CREATED", "late"),
+        ("DELETED", "n430"),
+        ("CREATED", "busy"),
+    ]
+
+
+async def test_a_token_of_an_undone_past_is_out_of_range(
+    database: Database, resources: Resources, stored: Make
+) -> None:
+    """A token whose change is not there, as after a restore, does not pass for a place between."""
+    await write(database, resources, stored("things/a"), stored("things/b"), stored("things/c"))
+    async with database.transaction() as tx:
+        _, last = await resources.span(tx)
+        await tx.execute(
+            sa.delete(resources.tables.changes).where(
+                resources.tables.changes.c.sequence == last - 1
+            )
+        )
+    async with Feed(database, resources) as feed:
+        with pytest.raises(OutOfRange) as refused:
+            await take(feed.watch(token=feeds.encode(last - 1)), 1)
+    assert refused.value.reason == "RESUME_TOKEN_TOO_OLD"
 
 
 async def test_a_quiet_watcher_gets_newer_tokens(

@@ -43,6 +43,7 @@ TABLE: Final[dict[str, Entry]] = {
     "down": Entry("cellplane.cli.up", "down", "Stop the control plane on this machine."),
     "explain": Entry("cellplane.cli.explain", "explain", "Explain a kind or a field."),
     "get": Entry("cellplane.cli.get", "get", "Show resources of any kind."),
+    "history": Entry("cellplane.cli.history", "history", "Show who changed what, and when."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),

@@ -18,6 +18,7 @@ from cellplane.api.model.v1 import (
     project_pb2_grpc,
     promotion_pb2_grpc,
     release_pb2_grpc,
+    resource_change_pb2_grpc,
     resource_pb2_grpc,
     workload_pb2_grpc,
 )
@@ -33,6 +34,7 @@ from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
 from cellplane.model.service_cells import CellService
+from cellplane.model.service_changes import ResourceChangeService
 from cellplane.model.service_resources import ResourceService
 from cellplane.model.service_standard import (
     ComponentService,
@@ -54,6 +56,7 @@ from cellplane.rpc.server import Server
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database
 from cellplane.store.feed import Feed
+from cellplane.store.history import History
 from cellplane.store.resources import Resources, ResourceTables
 
 _PACKAGE = "cellplane.api.model.v1."
@@ -154,6 +157,11 @@ async def serve_model(
                 "ResourceService",
                 resource_pb2_grpc.add_ResourceServiceServicer_to_server,
                 ResourceService(transactions, applier, feed, repository),
+            ),
+            (
+                "ResourceChangeService",
+                resource_change_pb2_grpc.add_ResourceChangeServiceServicer_to_server,
+                ResourceChangeService(database, History(resources.tables), tokens),
             ),
             (
                 "CellService",

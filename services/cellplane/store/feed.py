@@ -1,8 +1,9 @@
 """What happens to resources, to whoever watches: what is there, a marker, then each change.
 
 One reader of the database serves all watchers: it is woken by commits of this process and, on
-PostgreSQL, of others, and never looks in vain. A watcher that does not keep up is ended, and can
-resume; memory is bounded.
+PostgreSQL, of others, and never looks in vain. What was before a watcher's time is read page by
+page, as it goes on reading. From then on it is handed what happens: one that does not keep up is
+ended, its buffer is dropped, and it can resume; memory is bounded.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -27,16 +29,20 @@ from cellplane.cell.problem import (
 )
 from cellplane.runtime.clock import Clock, SystemClock
 from cellplane.store.database import Database
+from cellplane.store.picture import Picture
 from cellplane.store.resources import ChangeType, Recorded, Resources
 
 BUFFER = 1000
 """Steps that a watcher may lag behind."""
+BUFFER_BYTES = 16 * 1024 * 1024
+"""What these steps may weigh."""
 BOOKMARK_SECONDS = 15.0
 KEEP = 100_000
 """Changes that can be resumed from, at most."""
 KEEP_TIME = timedelta(days=7)
 """How long changes can be resumed from, at most."""
 _AT_ONCE = 500
+_PAGE = 200
 _PRUNE_EVERY = 1000
 _PRUNE_SECONDS = 3600.0
 _RETRY_SECONDS = 1.0
@@ -73,13 +79,37 @@ class Step:
 class _Watcher:
     parent: str
     kinds: frozenset[str]
-    queue: asyncio.Queue[Recorded]
+    steps: int
+    """How many may wait."""
+    waiting: deque[Recorded] = field(default_factory=deque)
+    weight: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
 
     def wants(self, change: Recorded) -> bool:
         if self.kinds and change.kind not in self.kinds:
             return False
         return change.name == self.parent or is_parent_of(self.parent, change.name)
+
+    def hand(self, change: Recorded) -> None:
+        """Let a change wait; where there is no room, none waits any more."""
+        self.weight += len(change.payload)
+        if len(self.waiting) >= self.steps or self.weight > BUFFER_BYTES:
+            self.forget()
+            self.lost = True
+        else:
+            self.waiting.append(change)
+        self.news.set()
+
+    def take(self) -> Recorded:
+        change = self.waiting.popleft()
+        self.weight -= len(change.payload)
+        return change
+
+    def forget(self) -> None:
+        self.waiting.clear()
+        self.weight = 0
+        self.lost = False
 
 
 class Feed:
@@ -93,13 +123,16 @@ class Feed:
         clock: Clock | None = None,
         buffer: int = BUFFER,
         keep: int = KEEP,
+        keep_time: timedelta = KEEP_TIME,
         bookmark_seconds: float = BOOKMARK_SECONDS,
     ) -> None:
         self._database = database
         self._resources = resources
+        self._picture = Picture(resources.tables)
         self._clock = clock or SystemClock()
         self._buffer = buffer
         self._keep = keep
+        self._keep_time = keep_time
         self._bookmark_seconds = bookmark_seconds
         self._watchers: set[_Watcher] = set()
         self._news = asyncio.Event()
@@ -131,77 +164,90 @@ class Feed:
         """Yield steps until the caller goes away.
 
         Raises:
-            OutOfRange: *token* is too old: start anew without one.
+            OutOfRange: *token* is too old, or of another past: start anew without one.
             ResourceExhausted: the caller did not keep up: resume.
         """
-        watcher = _Watcher(parent, frozenset(kinds), asyncio.Queue(self._buffer))
-        # Registered before the picture is taken, so that nothing falls between the two.
-        self._watchers.add(watcher)
-        try:
-            position = -1
-            start = self._resume(watcher, token) if token else self._picture(watcher, kinds)
-            async for step in start:
-                if step.token:
-                    position = decode(step.token)
+        if token:
+            position = await self._resume(decode(token))
+        else:
+            async for step in self._paint(parent, kinds):
                 yield step
-            if position < 0:
-                position = decode(token)
+            position = decode(step.token)
+        watcher = _Watcher(parent, frozenset(kinds), self._buffer)
+        try:
+            async for change in self._missed(watcher, position):
+                position = change.sequence
+                if watcher.wants(change):
+                    yield _step(change)
             async for step in self._follow(watcher, position):
                 yield step
         finally:
             self._watchers.discard(watcher)
 
-    async def _picture(self, watcher: _Watcher, kinds: Sequence[str]) -> AsyncIterator[Step]:
+    async def _paint(self, parent: str, kinds: Sequence[str]) -> AsyncIterator[Step]:
+        """Tell what there is at one moment, in pages, and that it was all."""
         async with self._database.snapshot() as tx:
             _, sequence = await self._resources.span(tx)
-            found = await self._resources.below(tx, watcher.parent, sorted(kinds))
-        for stored in found:
-            yield Step(
-                type=StepType.SNAPSHOT,
-                name=stored.name,
-                kind=stored.kind,
-                payload=stored.payload,
-                revision=stored.revision,
-                time=stored.update_time,
-            )
+            frame = await self._picture.frame(tx, parent, sorted(kinds))
+        for start in range(0, len(frame), _PAGE):
+            async with self._database.snapshot() as tx:
+                found = await self._picture.fill(tx, frame[start : start + _PAGE])
+            for seen in found:
+                yield Step(
+                    type=StepType.SNAPSHOT,
+                    name=seen.name,
+                    kind=seen.kind,
+                    payload=seen.payload,
+                    revision=seen.revision,
+                    time=seen.time,
+                )
         yield Step(type=StepType.SYNCED, token=encode(sequence))
 
-    async def _resume(self, watcher: _Watcher, token: str) -> AsyncIterator[Step]:
-        position = decode(token)
+    async def _resume(self, position: int) -> int:
+        async with self._database.snapshot() as tx:
+            first, last = await self._resources.span(tx)
+            known = await self._picture.knows(tx, position)
+        # A number that no change has belongs to a past that a restore has undone.
+        if position > last or position < first - 1 or (position >= first > 0 and not known):
+            raise OutOfRange("the resume token is too old: start anew without one")
+        return position
+
+    async def _missed(self, watcher: _Watcher, position: int) -> AsyncIterator[Recorded]:
+        """Read what happened behind a position, until the watcher is handed all else."""
         while True:
+            # Registered before the page is read, so that nothing falls between the two.
+            watcher.forget()
+            self._watchers.add(watcher)
             async with self._database.snapshot() as tx:
-                first, last = await self._resources.span(tx)
-                missed = await self._resources.changes_after(tx, position)
-            if position > last or (first and position < first - 1):
-                raise OutOfRange("the resume token is too old: start anew without one")
-            for change in missed:
+                page = await self._resources.changes_after(tx, position, limit=_PAGE)
+                first, _ = await self._resources.span(tx)
+            if first > position + 1 and position < self._pruned:
+                raise _too_slow(self._keep)
+            for change in page:
                 position = change.sequence
-                if watcher.wants(change):
-                    yield _step(change)
-            if not missed:
+                yield change
+            if len(page) < _PAGE and not watcher.lost:
                 return
 
     async def _follow(self, watcher: _Watcher, position: int) -> AsyncIterator[Step]:
         while True:
+            while watcher.waiting:
+                change = watcher.take()
+                if change.sequence > position:
+                    position = change.sequence
+                    yield _step(change)
+            if watcher.lost:
+                raise _too_slow(self._buffer)
+            watcher.news.clear()
             try:
                 async with asyncio.timeout(self._bookmark_seconds):
-                    change = await watcher.queue.get()
+                    await watcher.news.wait()
             except TimeoutError:
                 if self._task is not None and self._task.done():
                     self._task.result()
                 # All that was read was handed out: what others saw since does not age the token.
                 position = max(position, self._sequence)
                 yield Step(type=StepType.BOOKMARK, token=encode(position))
-                continue
-            if watcher.lost and watcher.queue.empty():
-                raise ResourceExhausted(
-                    f"the reader is more than {self._buffer} changes behind: resume with the "
-                    "last token",
-                    reason="WATCHER_TOO_SLOW",
-                )
-            if change.sequence > position:
-                position = change.sequence
-                yield _step(change)
 
     async def _read(self) -> None:
         looked = -_PRUNE_SECONDS
@@ -235,23 +281,27 @@ class Feed:
 
     def _hand_out(self, change: Recorded) -> None:
         for watcher in self._watchers:
-            if watcher.wants(change) and not watcher.lost:
-                try:
-                    watcher.queue.put_nowait(change)
-                except asyncio.QueueFull:
-                    watcher.lost = True
+            if not watcher.lost and watcher.wants(change):
+                watcher.hand(change)
 
     async def _prune(self, *, by_time: bool) -> None:
         until, worth = self._sequence - self._keep, min(_PRUNE_EVERY, self._keep)
         if by_time:
             async with self._database.snapshot() as tx:
-                old = await self._resources.last_before(tx, self._clock.now() - KEEP_TIME)
+                old = await self._resources.last_before(tx, self._clock.now() - self._keep_time)
             # The newest one stays, so that it is known what was pruned.
             until, worth = max(until, min(old, self._sequence - 1)), 1
         if until - self._pruned >= worth:
             async with self._database.transaction() as tx:
                 await self._resources.prune(tx, until)
             self._pruned = until
+
+
+def _too_slow(limit: int) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"the reader is more than {limit} changes behind: resume with the last token",
+        reason="WATCHER_TOO_SLOW",
+    )
 
 
 def encode(sequence: int) -> str:

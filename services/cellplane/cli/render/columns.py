@@ -70,6 +70,13 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("COMMENT", "comment", wide=True),
         _AGE,
     ),
+    "ResourceChange": (
+        Column("KIND", "kind"),
+        Column("TYPE", "type"),
+        Column("BY", "actor"),
+        Column("FIELDS", "fields[].path"),
+        _AGE,
+    ),
     "Cell": (
         Column("HEALTH", "health"),
         Column("REVISION", "revision"),
