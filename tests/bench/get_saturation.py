@@ -93,11 +93,15 @@ def on_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def load(folder: Path, port: int, name: str, seconds: float, pid: int) -> tuple[float, float, float]:
+def load(
+    folder: Path, port: int, name: str, seconds: float, pid: int
+) -> tuple[float, float, float]:
     """Calls a second, microseconds on a CPU for each, and the median in milliseconds."""
     before = on_cpu(pid)
     arguments = [sys.executable, __file__, "ask", str(folder), str(port), name, str(seconds)]
-    clients = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)]
+    clients = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)
+    ]
     said = [client.communicate(timeout=120)[0].split() for client in clients]
     count = sum(int(words[0]) for words in said)
     median = statistics.mean(float(words[1]) for words in said)
@@ -185,7 +189,9 @@ def main() -> None:
             rates.append(ours[0] / bare[0])
             costs.append(bare[1] / ours[1])
             for word, (rate, cost, median) in (("echo", bare), ("Get", ours)):
-                print(f"round {number}  {word:5} {rate:7.0f}/s  {cost:6.0f} us cpu  p50 {median:5.1f} ms")
+                print(
+                    f"round {number}  {word:5} {rate:7.0f}/s  {cost:6.0f} us cpu  p50 {median:5.1f} ms"
+                )
         print(f"Get reaches {statistics.median(rates):.0%} of the echo's calls a second,")
         print(f"and {statistics.median(costs):.0%} of its calls for each second on a CPU")
 

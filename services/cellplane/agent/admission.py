@@ -59,6 +59,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "cert-manager.io": frozenset({"Certificate", "Issuer"}),
+    "external-secrets.io": frozenset({"ExternalSecret"}),
 }
 
 STRICT_PHASES: Final = frozenset({Phase.GUARD, Phase.POLICY})

@@ -16,6 +16,7 @@ from cellplane.cell.plane import (
     CERT_MANAGER,
     CILIUM_POLICY,
     ENVOY_GATEWAY,
+    EXTERNAL_SECRETS,
     GATEWAY,
     KUBERNETES_POLICY,
     Enforcement,
@@ -30,7 +31,7 @@ _BY_GROUP: Final = {
     "gateway.envoyproxy.io": ENVOY_GATEWAY,
     "cert-manager.io": CERT_MANAGER,
 }
-_BY_API: Final = {"cilium.io/v2": CILIUM_POLICY}
+_BY_API: Final = {"cilium.io/v2": CILIUM_POLICY, "external-secrets.io/v1": EXTERNAL_SECRETS}
 _SUGGESTED: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 _STEPS: Final = 20
 

@@ -341,4 +341,5 @@ _CONTROLLED: Final[Mapping[tuple[str, str], Rule]] = {
     (_ENVOY, "Backend"): _backend,
     ("cert-manager.io", "Certificate"): _certificate,
     ("cert-manager.io", "Issuer"): _certificate,
+    ("external-secrets.io", "ExternalSecret"): _certificate,
 }

@@ -16,7 +16,7 @@ from cellplane.cell.cell import (
     ResolvedConnection,
     ResolvedEndpoint,
 )
-from cellplane.cell.names import kube_name, short_hash
+from cellplane.cell.names import kube_name, last_segment, short_hash
 from cellplane.cell.protocol import TRAITS
 
 GATEWAY_NAMESPACE: Final = "cellplane-gateways"
@@ -40,6 +40,8 @@ CLUSTER_ISSUER: Final = "cellplane"
 GATEWAY_CLASS_INGRESS: Final = "cellplane-ingress"
 GATEWAY_CLASS_EGRESS: Final = "cellplane-egress"
 
+_CONTROLLER_LIMIT: Final = 52
+"""Their pods carry the controller's name and a suffix of eleven in a label, or in their name."""
 _EGRESS_PORT_BASE: Final = 20000
 _EGRESS_PORT_COUNT: Final = 10000
 
@@ -54,6 +56,11 @@ def headless_service(component: str) -> str:
     return kube_name(component, "headless")
 
 
+def controller_name(component: str) -> str:
+    """What runs a component and gives its pods names: short enough for what is appended."""
+    return kube_name(component, limit=_CONTROLLER_LIMIT)
+
+
 def service_account(component: str) -> str:
     """Service account of a component: its identity."""
     return kube_name(component)
@@ -62,6 +69,11 @@ def service_account(component: str) -> str:
 def telemetry_config(component: str) -> str:
     """ConfigMap with the OpenTelemetry settings of a component; its workload reads all of it."""
     return kube_name(f"{component}-telemetry")
+
+
+def secret_name(component: str, secret_reference: str) -> str:
+    """Secret, and the ExternalSecret that makes it, of a component: of its own, with its keys."""
+    return kube_name(component, last_segment(secret_reference))
 
 
 def public_host(frame: CellFrame, endpoint: ResolvedEndpoint) -> str:

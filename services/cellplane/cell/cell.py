@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeAlias
 
 from cellplane.cell.protocol import Protocol
+from cellplane.cell.traffic import TrafficPolicy
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.cell.workload import ComponentKind, Workload
 
@@ -92,6 +94,27 @@ class ResolvedEndpoint:
     """Ids of the components of this Cell that declare a connection to it, sorted."""
     organization_callers: tuple[str, ...] = ()
     """Ids of other projects that declare a connection to it in this environment, sorted."""
+    traffic_policy: TrafficPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedSecretKey:
+    """One key of a secret, and where the store has it."""
+
+    key: str
+    property: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedSecret:
+    """Where a secret is in one environment, and the keys that a component needs of it."""
+
+    secret_reference: str
+    """Its name, as the component writes it."""
+    secret_store: str
+    remote_key: str
+    keys: tuple[ResolvedSecretKey, ...]
+    refresh_interval: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +128,8 @@ class ResolvedComponent:
     endpoints: tuple[ResolvedEndpoint, ...] = ()
     connections: tuple[ResolvedConnection, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[ResolvedSecret, ...] = ()
+    """By name, one for each secret reference that it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,12 +31,30 @@ class SecretKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReferenceKey:
+    """A key of a secret reference, by the reference's name."""
+
+    secret_reference: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentVariable:
     """One environment variable: a literal value, or a key of a secret."""
 
     name: str
     value: str = ""
     secret_key: SecretKey | None = None
+    secret_reference_key: SecretReferenceKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretMount:
+    """A folder with a file for each key of a secret; no keys are all of them."""
+
+    secret_reference: str
+    mount_path: str
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +123,4 @@ class Workload:
     run_as_user: int | None = None
     writable_paths: tuple[str, ...] = ()
     retries: int | None = None
+    secret_mounts: tuple[SecretMount, ...] = ()

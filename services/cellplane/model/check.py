@@ -30,6 +30,7 @@ from cellplane.model.domain.resources import (
     Environment,
     Organization,
     Project,
+    SecretReference,
 )
 from cellplane.model.domain.validate import (
     validate_annotations,
@@ -38,9 +39,10 @@ from cellplane.model.domain.validate import (
     validate_organization,
     validate_pipeline,
     validate_project,
+    validate_secret_reference,
 )
 from cellplane.model.domain.validate_component import validate_component
-from cellplane.model.repository import Repository
+from cellplane.model.repository import Mention, Repository
 from cellplane.store.database import Transaction
 
 
@@ -67,7 +69,7 @@ class Checker:
                     good.append((change, resource))
                     found[change.name] += self._validate(resource)
         # What is stored refers to what is there: deleting and hiding see to that.
-        fresh = [(c, r) for c, r in good if not _has_same_references(batch.before(c), r)]
+        fresh = [(c, r) for c, r in good if not _is_settled(batch, batch.before(c), r)]
         await self._look_up(tx, batch, fresh)
         for change, resource in fresh:
             findings = Findings(found[change.name])
@@ -93,6 +95,8 @@ class Checker:
                 return validate_pipeline(resource)
             case Project():
                 return validate_project(resource)
+            case SecretReference():
+                return validate_secret_reference(resource)
             case Component():
                 return validate_component(resource, self._zones)
             case Deployment():
@@ -159,11 +163,11 @@ class Checker:
                 at.at(step).add(problem.reason, problem.message, value=problem.value)
 
     async def _check_callers(self, tx: Transaction, batch: Batch) -> list[tuple[str, Problem]]:
-        """An endpoint that others connect to neither goes, nor is hidden from them."""
+        """What others refer to neither goes, nor is hidden: endpoints, and keys of secrets."""
         lost = {
-            change.name: _lost(change)
-            for change in batch.of_kind(Kind.COMPONENT)
-            if change.old is not None and change.new is not None and _lost(change)
+            change.name: parts
+            for change in batch.changes
+            if change.old is not None and change.new is not None and (parts := _lost(change))
         }
         if not lost:
             return []
@@ -173,24 +177,12 @@ class Checker:
             gone = lost[mention.target].get(mention.endpoint)
             if mention.source in batch.by_name or gone is None or (gone == "hidden" and is_own):
                 continue
-            found.append(
-                (
-                    mention.target,
-                    Problem(
-                        reason="ENDPOINT_IN_USE",
-                        field="endpoints",
-                        value=mention.endpoint,
-                        message=f'endpoint "{mention.endpoint}" would be {gone}, but '
-                        f'"{mention.source}" connects to it ({mention.field}): change that first, '
-                        "or apply both together",
-                    ),
-                )
-            )
+            found.append((mention.target, _in_use(mention, gone)))
         return found
 
 
 class _Known(dict[str, object]):
-    """What is there after a batch; components as values of the domain."""
+    """What is there after a batch; what is looked into, as values of the domain."""
 
     def __init__(self, batch: Batch) -> None:
         super().__init__()
@@ -199,17 +191,42 @@ class _Known(dict[str, object]):
     def get(self, key: str, default: object = None) -> object:
         if ids(Kind.COMPONENT, key) is not None:
             return self._batch.component(key) or default
+        if ids(Kind.SECRET_REFERENCE, key) is not None:
+            return self._batch.resource(Kind.SECRET_REFERENCE, key) or default
         return self._batch.message(key) or default
 
 
-def _has_same_references(before: Resource | None, after: Resource) -> bool:
+def _is_settled(batch: Batch, before: Resource | None, after: Resource) -> bool:
+    """Tell whether neither what a resource refers to, nor that itself, changes."""
     if before is None or isinstance(after, Deployment):
         return False
-    return references_of(before) == references_of(after)
+    references = references_of(after)
+    return references_of(before) == references and not any(
+        r.target in batch.by_name for r in references
+    )
+
+
+def _in_use(mention: Mention, gone: str) -> Problem:
+    is_key = ids(Kind.SECRET_REFERENCE, mention.target) is not None
+    what, does, field = (
+        ("key", "reads", "keys") if is_key else ("endpoint", "connects to", "endpoints")
+    )
+    return Problem(
+        reason="SECRET_KEY_IN_USE" if is_key else "ENDPOINT_IN_USE",
+        field=field,
+        value=mention.endpoint,
+        message=f'{what} "{mention.endpoint}" would be {gone}, but "{mention.source}" {does} it '
+        f"({mention.field}): change that first, or apply both together",
+    )
 
 
 def _lost(change: Change) -> dict[str, str]:
-    """Endpoints that go, or are hidden from other projects."""
+    """Endpoints that go, or are hidden from other projects; keys of a secret that go."""
+    if change.kind is Kind.SECRET_REFERENCE:
+        kept = {entry.key for entry in change.new.keys}
+        return {e.key: "removed" for e in change.old.keys if e.key not in kept}
+    if change.kind is not Kind.COMPONENT:
+        return {}
     new = {e.endpoint: _is_open(e) for e in change.new.endpoints}
     found: dict[str, str] = {}
     for endpoint in change.old.endpoints:

@@ -22,6 +22,7 @@ from cellplane.api.model.v1 import (
     project_pb2,
     promotion_pb2,
     release_pb2,
+    secret_reference_pb2,
 )
 from cellplane.api.type.v1 import placement_pb2, problem_pb2, resolved_cell_pb2
 from cellplane.cell.cell import CellFrame, ResolvedComponent
@@ -37,6 +38,7 @@ from cellplane.model.domain.resources import (
     Organization,
     Project,
     Promotion,
+    SecretReference,
 )
 from cellplane.rpc.codec import Codec
 
@@ -59,6 +61,7 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.ENVIRONMENT: environment_pb2.Environment,
         Kind.DEPLOYMENT_PIPELINE: deployment_pipeline_pb2.DeploymentPipeline,
         Kind.PROJECT: project_pb2.Project,
+        Kind.SECRET_REFERENCE: secret_reference_pb2.SecretReference,
         Kind.COMPONENT: component_pb2.Component,
         Kind.RELEASE: release_pb2.Release,
         Kind.DEPLOYMENT: deployment_pb2.Deployment,
@@ -107,6 +110,9 @@ class Codecs:
                 DeploymentPipeline, deployment_pipeline_pb2.DeploymentPipeline, ignore=STANDARD
             ),
             Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD),
+            Kind.SECRET_REFERENCE: Codec(
+                SecretReference, secret_reference_pb2.SecretReference, ignore=STANDARD
+            ),
             Kind.COMPONENT: self.component,
             Kind.DEPLOYMENT: Codec(
                 Deployment, deployment_pb2.Deployment, ignore=STANDARD | {"environment"}
@@ -140,6 +146,10 @@ class Codecs:
     def frame_bytes(self, frame: CellFrame) -> bytes:
         """A frame, to be stored: the same meaning, the same bytes."""
         return write(self.frame.to_wire(frame))
+
+    def requirement_of(self, stored: bytes) -> PlacementRequirement:
+        """A requirement as it was stored."""
+        return self.requirement.to_domain(placement_pb2.PlacementRequirement.FromString(stored))
 
     def requirement_bytes(self, requirement: PlacementRequirement) -> bytes:
         """A requirement, to be stored."""

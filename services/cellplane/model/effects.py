@@ -25,7 +25,8 @@ from cellplane.model.domain.kinds import (
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import Reference, Resource, references_of
 from cellplane.model.domain.resolve import Deployed
-from cellplane.model.domain.resources import Deployment, DeploymentPipeline
+from cellplane.model.domain.resources import Deployment, DeploymentPipeline, SecretReference
+from cellplane.model.domain.secrets import touched_keys
 from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver, Shift
@@ -43,6 +44,9 @@ _FRAME_FIELDS = {
     ),
     Kind.PROJECT: ("placement",),
 }
+
+
+_DOMAINS = ("effective_public_domain", "effective_organization_domain")
 
 
 class Effects:
@@ -66,14 +70,16 @@ class Effects:
         deployments = [*batch.of_kind(Kind.DEPLOYMENT), *await self._release(tx, batch)]
         moves = await self._moves(tx, batch, deployments)
         frames = await self._frames(tx, batch)
+        secrets = await self._secrets(tx, batch)
         shifts = {
             environment: Shift(
                 moves=moves.get(environment, {}),
                 cells=frozenset(frames.get(environment, ())),
+                secrets=secrets.get(environment, {}),
                 everything=environment in batch.by_name
                 and _has_new_domain(batch.by_name[environment]),
             )
-            for environment in moves.keys() | frames.keys()
+            for environment in moves.keys() | frames.keys() | secrets.keys()
         }
         await self._resolver.settle(tx, batch, shifts)
         await self._refuse_collisions(tx, moves)
@@ -183,8 +189,18 @@ class Effects:
                     names |= {*await self._repository.cell_names(tx, project=change.name)}
         found: dict[str, set[str]] = defaultdict(set)
         for name in names:
-            environment = environment_name(organization_of(name), name.rsplit("/", 1)[-1])
-            found[environment].add(name)
+            found[_environment_of(name)].add(name)
+        return found
+
+    async def _secrets(self, tx: Transaction, batch: Batch) -> dict[str, dict[str, frozenset[str]]]:
+        """Keys of secrets that a batch changes, by environment of a Cell that may read them."""
+        found: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        for change in batch.of_kind(Kind.SECRET_REFERENCE):
+            before, after = batch.before(change), batch.resource(change.kind, change.name)
+            if keys := touched_keys(_as_secret(before), _as_secret(after)):
+                project = project_of(change.name)
+                for cell in await self._repository.cell_names(tx, project=project):
+                    found[_environment_of(cell)][change.name] = keys
         return found
 
     async def _refuse_collisions(
@@ -209,6 +225,14 @@ class Effects:
                 problems=problems,
                 reason="RESOURCE_INVALID",
             )
+
+
+def _environment_of(cell: str) -> str:
+    return environment_name(organization_of(cell), cell.rsplit("/", 1)[-1])
+
+
+def _as_secret(resource: Resource | None) -> SecretReference | None:
+    return resource if isinstance(resource, SecretReference) else None
 
 
 def _mentions(resource: Resource) -> tuple[Reference, ...]:
@@ -242,11 +266,7 @@ def _differ(old: Any, new: Any, fields: Iterable[str]) -> bool:
 
 
 def _has_new_domain(change: Change) -> bool:
-    return bool(
-        change.old
-        and change.new
-        and change.old.effective_public_domain != change.new.effective_public_domain
-    )
+    return bool(change.old and change.new and _differ(change.old, change.new, _DOMAINS))
 
 
 def _is_public(deployed: Deployed) -> bool:

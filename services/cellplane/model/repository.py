@@ -1,11 +1,13 @@
 """The model's own state beside resources; each method is a few statements of one transaction.
 
-``mentions`` says who writes whose name. ``deployed`` holds, by environment and component, what
-is deployed (``written``), what it resolves to now (``resolved``, or ``problems``), and what the
-Cell's last whole revision holds of it (``wanted``): a row is dirty while the two differ. A row
-whose component is gone stays as a tombstone until its Cell ends, so that a delta can name it.
-``sequence`` counts over all Cells in the order of commits: a watcher reads what is behind its own
-number.
+``mentions`` says who writes whose name. ``calls`` says, by environment, what a deployed component
+needs: endpoints of components, and keys of secret references. ``routes`` says what it claims, so
+that no other has it: a public host and path, or in its Cell the kind and name of an object.
+``deployed`` holds, by environment and component, what is deployed (``written``), what it resolves
+to now (``resolved``, or ``problems``), and what the Cell's last whole revision holds of it
+(``wanted``): a row is dirty while the two differ. A row whose component is gone stays as a
+tombstone until its Cell ends, so that a delta can name it. ``sequence`` counts over all Cells in
+the order of commits: a watcher reads what is behind its own number.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cellplane.model.domain.claims import Claim
 from cellplane.model.domain.references import Reference
-from cellplane.model.domain.resolve import EndpointKey, Route
+from cellplane.model.domain.resolve import EndpointKey
 from cellplane.model.statements import (
     CENSUS,
     INSERT_DEPLOYED,
@@ -195,12 +198,12 @@ class Repository:
         """Forget the rows of a Cell that ends, tombstones too."""
         await tx.execute(sa.delete(deployed).where(deployed.c.cell == cell))
 
-    # Who calls whom, and under which public routes.
+    # Who needs what, and who claims what.
 
     async def write_calls(
         self, tx: Transaction, environment: str, changed: Mapping[str, Collection[EndpointKey]]
     ) -> None:
-        """Replace what each of these components calls."""
+        """Replace what each of these components needs."""
         if not changed:
             return
         await tx.execute(
@@ -220,17 +223,31 @@ class Repository:
     async def read_callers(
         self, tx: Transaction, environment: str, targets: Collection[str]
     ) -> list[tuple[str, str, str]]:
-        """Caller, target and endpoint of every call of any of *targets*."""
+        """Who needs which part of any of *targets*: caller, target, and endpoint or key."""
         found: list[tuple[str, str, str]] = []
         for some in _chunks(sorted(targets)):
             values = {"environment": environment, "targets": some}
             found += [(c, t, e) for c, t, e in _tuples(await tx.execute(SELECT_CALLERS, values))]
         return found
 
+    async def has_secrets(self, tx: Transaction, environment: str, project: str) -> bool:
+        """Tell whether anything of a project that is deployed in an environment reads a secret."""
+        below = f"{project}/secretReferences/"
+        query = (
+            sa.select(calls.c.target)
+            .where(
+                calls.c.environment == environment,
+                calls.c.target > below,
+                calls.c.target < f"{below[:-1]}0",
+            )
+            .limit(1)
+        )
+        return (await tx.execute(query)).first() is not None
+
     async def write_routes(
-        self, tx: Transaction, environment: str, changed: Mapping[str, Mapping[str, Route]]
+        self, tx: Transaction, environment: str, changed: Mapping[str, Mapping[str, Claim]]
     ) -> None:
-        """Replace the public routes of each of these components."""
+        """Replace what each of these components claims."""
         if not changed:
             return
         await tx.execute(
@@ -254,10 +271,10 @@ class Repository:
             await tx.execute(sa.insert(routes), rows)
 
     async def read_routes(
-        self, tx: Transaction, environment: str, wanted: Collection[Route]
-    ) -> dict[Route, list[EndpointKey]]:
-        """Who is served under each of these routes."""
-        found: dict[Route, list[EndpointKey]] = {}
+        self, tx: Transaction, environment: str, wanted: Collection[Claim]
+    ) -> dict[Claim, list[EndpointKey]]:
+        """Who claims each of these."""
+        found: dict[Claim, list[EndpointKey]] = {}
         for some in _chunks(sorted({host for host, _ in wanted})):
             query = sa.select(routes).where(
                 routes.c.environment == environment, routes.c.host.in_(some)

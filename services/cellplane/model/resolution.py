@@ -8,27 +8,28 @@ keeps its last whole revision, and what has changed meanwhile waits as dirty row
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from cellplane.cell.names import CellName
 from cellplane.model.batch import Batch
 from cellplane.model.convert import Codecs
-from cellplane.model.domain.kinds import cell_name, project_of
+from cellplane.model.domain.claims import Claim, claims_of
+from cellplane.model.domain.kinds import Kind, cell_name, project_of
 from cellplane.model.domain.resolve import (
     ANY_ENDPOINT,
     Deployed,
     EndpointKey,
-    Route,
     Surroundings,
     calls_of,
-    public_routes,
+    needs_of,
     resolve,
     touched_endpoints,
     touched_targets,
 )
-from cellplane.model.domain.resources import Component, Environment
+from cellplane.model.domain.resources import Component, Environment, SecretReference
+from cellplane.model.domain.secrets import ALL_KEYS, secrets_of
 from cellplane.model.repository import DeployedRow, Repository
 from cellplane.model.whole import Whole
 from cellplane.store.database import Transaction
@@ -44,6 +45,8 @@ class Shift:
     moves: Moves = field(default_factory=dict)
     cells: frozenset[str] = frozenset()
     """Cells whose frame or requirement may differ."""
+    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By secret reference: the keys whose readers must be looked at again."""
     everything: bool = False
     """Whether every component must be looked at again."""
 
@@ -81,9 +84,9 @@ class Resolver:
             return
         scene = _Scene(name=name, environment=owners.environment)
         changed: list[DeployedRow] = []
-        if shift.moves or shift.everything:
+        if shift.moves or shift.secrets or shift.everything:
             affected = await self._spread(tx, scene, shift)
-            changed = await self._resolve(tx, scene, shift.moves, affected)
+            changed = await self._resolve(tx, batch, scene, shift.moves, affected)
             known = scene.rows.keys()
             await self._repository.write_deployed(tx, changed, known)
         await self._whole.settle(tx, owners, cells, changed)
@@ -107,13 +110,14 @@ class Resolver:
             if endpoints := touched_endpoints(old, new):
                 touched[component] = endpoints
             affected |= touched_targets(old, new)
-            if calls_of(old) != calls_of(new):
-                called[component] = calls_of(new)
+            if needs_of(old) != needs_of(new):
+                called[component] = needs_of(new)
+        touched |= shift.secrets
         if touched:
-            for caller, target, endpoint in await self._repository.read_callers(
+            for caller, target, part in await self._repository.read_callers(
                 tx, scene.name, touched
             ):
-                if endpoint in touched[target] or ANY_ENDPOINT in touched[target]:
+                if part == ALL_KEYS or touched[target] & {part, ANY_ENDPOINT, ALL_KEYS}:
                     affected.add(caller)
         await self._repository.write_calls(tx, scene.name, called)
         affected |= await self._reroute(tx, scene, moved, before, again=shift.everything)
@@ -128,12 +132,12 @@ class Resolver:
         *,
         again: bool,
     ) -> set[str]:
-        """Bring the index of public routes up to date; who shares a route that changed."""
-        changed: dict[str, Mapping[str, Route]] = {}
-        shared: set[Route] = set()
+        """Bring the index of claims up to date; who shares one that changed."""
+        changed: dict[str, Mapping[str, Claim]] = {}
+        shared: set[Claim] = set()
         for component in moved:
-            old = _routes(scene, component, before.get(component))
-            new = _routes(scene, component, scene.components.get(component))
+            old = _claims(scene, component, before.get(component))
+            new = _claims(scene, component, scene.components.get(component))
             if old != new or (again and new):
                 changed[component] = new
                 shared |= {*old.values(), *new.values()}
@@ -144,19 +148,20 @@ class Resolver:
         return {component for keys in users.values() for component, _ in keys}
 
     async def _resolve(
-        self, tx: Transaction, scene: _Scene, moves: Moves, affected: set[str]
+        self, tx: Transaction, batch: Batch, scene: _Scene, moves: Moves, affected: set[str]
     ) -> list[DeployedRow]:
         """Resolve every affected component; the rows that differ from before."""
         await self._load(tx, scene, affected)
         there = {c: component for c in affected if (component := scene.components.get(c))}
         await self._load(tx, scene, {target for c in there.values() for target, _ in calls_of(c)})
+        secrets = await self._secrets(tx, batch, there.values())
         callers: dict[EndpointKey, set[str]] = defaultdict(set)
         exposed = [name for name, component in there.items() if component.endpoints]
         for caller, target, endpoint in await self._repository.read_callers(
             tx, scene.name, exposed
         ):
             callers[target, endpoint].add(caller)
-        own = {name: _routes(scene, name, component) for name, component in there.items()}
+        own = {name: _claims(scene, name, component) for name, component in there.items()}
         users = await self._repository.read_routes(
             tx, scene.name, {route for routes in own.values() for route in routes.values()}
         )
@@ -179,9 +184,10 @@ class Resolver:
                         e.endpoint: frozenset(callers.get((name, e.endpoint), ()))
                         for e in component.endpoints
                     },
-                    routes={
-                        endpoint: frozenset(users.get(route, ())) - {(name, endpoint)}
-                        for endpoint, route in own[name].items()
+                    secrets=secrets,
+                    claims={
+                        key: frozenset(users.get(claim, ())) - {(name, key)}
+                        for key, claim in own[name].items()
                     },
                 )
                 written = (
@@ -206,7 +212,7 @@ class Resolver:
     ) -> DeployedRow:
         name = deployed.component.name
         cell = _cell(scene, name)
-        result = resolve(cell, deployed, around)
+        result = resolve(cell, deployed, scene.environment, around)
         resolved = self._codecs.resolved_bytes(result.component) if result.component else None
         base = old or DeployedRow(environment=scene.name, component=name, cell=str(cell))
         return replace(
@@ -218,6 +224,19 @@ class Resolver:
             problems=self._codecs.problems_bytes(result.problems) if result.problems else None,
             resolved=resolved,
         )
+
+    async def _secrets(
+        self, tx: Transaction, batch: Batch, components: Iterable[Component]
+    ) -> dict[str, SecretReference]:
+        """Secret references that these components read, as they are after the batch."""
+        names = {name for component in components for name, _ in secrets_of(component)}
+        await batch.look_up(tx, names)
+        found: dict[str, SecretReference] = {}
+        for name in names:
+            reference = batch.resource(Kind.SECRET_REFERENCE, name)
+            if isinstance(reference, SecretReference):
+                found[name] = reference
+        return found
 
     async def _load(self, tx: Transaction, scene: _Scene, names: Collection[str]) -> None:
         """Read the rows of *names* that were not read yet."""
@@ -250,7 +269,7 @@ def _cell(scene: _Scene, component: str) -> CellName:
     return cell_name(project_of(component), scene.name.rsplit("/", 1)[-1])
 
 
-def _routes(scene: _Scene, name: str, component: Component | None) -> dict[str, Route]:
+def _claims(scene: _Scene, name: str, component: Component | None) -> dict[str, Claim]:
     if component is None:
         return {}
-    return public_routes(_cell(scene, name), component, scene.environment)
+    return claims_of(_cell(scene, name), component, scene.environment)

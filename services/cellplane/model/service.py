@@ -20,6 +20,7 @@ from cellplane.api.model.v1 import (
     release_pb2_grpc,
     resource_change_pb2_grpc,
     resource_pb2_grpc,
+    secret_reference_pb2_grpc,
     workload_pb2_grpc,
 )
 from cellplane.api.type.v1 import compile_pb2
@@ -45,6 +46,7 @@ from cellplane.model.service_standard import (
     ProjectService,
     PromotionService,
     ReleaseService,
+    SecretReferenceService,
 )
 from cellplane.model.transactions import Transactions
 from cellplane.model.whole import Whole
@@ -132,6 +134,11 @@ async def serve_model(
                 "ProjectService",
                 project_pb2_grpc.add_ProjectServiceServicer_to_server,
                 ProjectService(writes),
+            ),
+            (
+                "SecretReferenceService",
+                secret_reference_pb2_grpc.add_SecretReferenceServiceServicer_to_server,
+                SecretReferenceService(writes),
             ),
             (
                 "ComponentService",

@@ -27,6 +27,8 @@ from cellplane.api.model.v1 import (
     promotion_pb2_grpc,
     release_pb2,
     release_pb2_grpc,
+    secret_reference_pb2,
+    secret_reference_pb2_grpc,
 )
 from cellplane.model.domain.kinds import Kind
 from cellplane.model.promotion import Promoter
@@ -183,6 +185,45 @@ class ProjectService(project_pb2_grpc.ProjectServiceServicer):
 
     async def DeleteProject(self, request: project_pb2.DeleteProjectRequest, context: Any) -> Empty:
         """Delete a project."""
+        return await self._methods.delete(request)
+
+
+class SecretReferenceService(secret_reference_pb2_grpc.SecretReferenceServiceServicer):
+    """See ``model/v1/secret_reference.proto``."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._methods = writes.methods(Kind.SECRET_REFERENCE, secret_reference_pb2.SecretReference)
+
+    async def CreateSecretReference(
+        self, request: secret_reference_pb2.CreateSecretReferenceRequest, context: Any
+    ) -> secret_reference_pb2.SecretReference:
+        """Create a secret reference."""
+        return await self._methods.create(request)
+
+    async def GetSecretReference(
+        self, request: secret_reference_pb2.GetSecretReferenceRequest, context: Any
+    ) -> secret_reference_pb2.SecretReference:
+        """Read a secret reference."""
+        return await self._methods.get(request)
+
+    async def ListSecretReferences(
+        self, request: secret_reference_pb2.ListSecretReferencesRequest, context: Any
+    ) -> secret_reference_pb2.ListSecretReferencesResponse:
+        """List them, by name."""
+        return await self._methods.list(
+            request, secret_reference_pb2.ListSecretReferencesResponse()
+        )
+
+    async def UpdateSecretReference(
+        self, request: secret_reference_pb2.UpdateSecretReferenceRequest, context: Any
+    ) -> secret_reference_pb2.SecretReference:
+        """Change a secret reference."""
+        return await self._methods.update(request)
+
+    async def DeleteSecretReference(
+        self, request: secret_reference_pb2.DeleteSecretReferenceRequest, context: Any
+    ) -> Empty:
+        """Delete a secret reference."""
         return await self._methods.delete(request)
 
 

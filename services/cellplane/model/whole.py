@@ -14,7 +14,8 @@ from cellplane.api.model.v1 import cell_pb2
 from cellplane.api.type.v1 import problem_pb2
 from cellplane.cell.cell import CellFrame, OutboundConnection
 from cellplane.cell.names import CellName, last_segment
-from cellplane.cell.requirement import narrow
+from cellplane.cell.plane import EXTERNAL_SECRETS
+from cellplane.cell.requirement import PlacementRequirement, narrow
 from cellplane.model.batch import Batch
 from cellplane.model.cells import resolved_condition
 from cellplane.model.convert import Codecs
@@ -142,15 +143,15 @@ class Whole:
                 outbound += outbound_of(self._codecs.resolved_of(one.resolved))
         frame = make_frame(name, owners.organization, owners.environment, outbound)
         stored = self._codecs.frame_bytes(frame)
-        requirement = self._codecs.requirement_bytes(
-            narrow(
-                (
-                    owners.organization.placement,
-                    owners.environment.placement,
-                    project.placement if isinstance(project, Project) else None,
-                )
+        asked = narrow(
+            (
+                owners.organization.placement,
+                owners.environment.placement,
+                project.placement if isinstance(project, Project) else None,
+                PlacementRequirement(capabilities=await self._capabilities(tx, row, changed)),
             )
         )
+        requirement = self._codecs.requirement_bytes(asked)
         if not changed and stored == row.frame and requirement == row.requirement:
             return row
         revision = row.revision + 1
@@ -165,6 +166,22 @@ class Whole:
             requirement=requirement,
             target_projects=_targets(frame),
         )
+
+    async def _capabilities(
+        self, tx: Transaction, row: CellRow, changed: Sequence[DeployedRow]
+    ) -> tuple[str, ...]:
+        """What follows from the components: whoever cannot fetch secrets is not chosen."""
+        if any(
+            self._codecs.resolved_of(one.resolved).secrets
+            for one in changed
+            if one.resolved is not None
+        ):
+            return (EXTERNAL_SECRETS,)
+        before = self._codecs.requirement_of(row.requirement) if row.requirement else None
+        if before is None or EXTERNAL_SECRETS not in before.capabilities:
+            return ()
+        has_some = await self._repository.has_secrets(tx, row.environment, row.project)
+        return (EXTERNAL_SECRETS,) if has_some else ()
 
     async def _end(self, tx: Transaction, row: CellRow, record: Record | None) -> None:
         if record is None:

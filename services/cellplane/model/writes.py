@@ -39,6 +39,7 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "environments": "environment",
         "deploymentPipelines": "deployment_pipeline",
         "projects": "project",
+        "secretReferences": "secret_reference",
         "components": "component",
         "releases": "release",
         "deployments": "deployment",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,21 +22,12 @@ from cellplane.api.model.v1 import (
     environment_pb2,
     resource_pb2,
 )
-from cellplane.cell.names import CellName
 from cellplane.cell.problem import CellplaneError
 from cellplane.model.__main__ import MIGRATIONS
 from cellplane.model.convert import Codecs
-from cellplane.model.domain.kinds import cell_name, project_of
-from cellplane.model.domain.resolve import (
-    Deployed,
-    Resolution,
-    Surroundings,
-    calls_of,
-    outbound_of,
-    public_routes,
-    resolve,
-)
-from cellplane.model.domain.resources import Component, Environment
+from cellplane.model.domain.resolve import Deployed, outbound_of
+from cellplane.model.domain.resolve_all import resolve_all
+from cellplane.model.domain.resources import Environment
 from cellplane.model.service import serve_model
 from cellplane.model.tables import cells, deployed
 from cellplane.runtime.clock import SystemClock
@@ -208,9 +198,11 @@ async def check(made: Model) -> None:
         rows = [dict(r._mapping) for r in (await tx.execute(sa.select(deployed))).all()]
         heads = [dict(r._mapping) for r in (await tx.execute(sa.select(cells))).all()]
     there = {r["component"]: r for r in rows if r["is_deployed"]}
-    written = {name: CODECS.component_of(r["written"]) for name, r in there.items()}
-    releases = {n: r["release"] for n, r in there.items()}
-    for name, result in resolve_whole(environment, written, releases).items():
+    written = {
+        name: Deployed(release=r["release"], component=CODECS.component_of(r["written"]))
+        for name, r in there.items()
+    }
+    for name, result in resolve_all(environment, written, {}).items():
         wanted = CODECS.resolved_bytes(result.component) if result.component else None
         assert there[name]["resolved"] == wanted, name
         problems = CODECS.problems_bytes(result.problems) if result.problems else None
@@ -225,40 +217,6 @@ async def check(made: Model) -> None:
             ]
             frame = CODECS.frame_of(head["frame"])
             assert sorted(map(repr, frame.outbound)) == sorted(map(repr, outbound))
-
-
-def resolve_whole(
-    environment: Environment, written: dict[str, Component], releases: dict[str, str]
-) -> dict[str, Resolution]:
-    """Resolve everything, with everything known."""
-    callers: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for name, one in written.items():
-        for key in calls_of(one):
-            callers[key].add(name)
-    users: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
-    routes = {n: public_routes(_cell(n), one, environment) for n, one in written.items()}
-    for name, own in routes.items():
-        for key, route in own.items():
-            users[route].add((name, key))
-    return {
-        name: resolve(
-            _cell(name),
-            Deployed(release=releases[name], component=one),
-            Surroundings(
-                providers=written,
-                callers={e.endpoint: frozenset(callers[name, e.endpoint]) for e in one.endpoints},
-                routes={
-                    key: frozenset(users[route] - {(name, key)})
-                    for key, route in routes[name].items()
-                },
-            ),
-        )
-        for name, one in written.items()
-    }
-
-
-def _cell(name: str) -> CellName:
-    return cell_name(project_of(name), "development")
 
 
 async def check_delta(made: Model, cell: str, base: Any) -> Any:

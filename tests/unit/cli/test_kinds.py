@@ -22,6 +22,7 @@ def test_every_kind_of_the_contracts_is_there() -> None:
         "Environment",
         "DeploymentPipeline",
         "Project",
+        "SecretReference",
         "Component",
         "Deployment",
         "DataPlane",

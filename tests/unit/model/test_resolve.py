@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cellplane.cell.names import CellName
 from cellplane.cell.visibility import Isolation
+from cellplane.model.domain.claims import claims_of
 from cellplane.model.domain.resolve import (
     ANY_ENDPOINT,
     Deployed,
@@ -11,7 +12,6 @@ from cellplane.model.domain.resolve import (
     Surroundings,
     frame,
     outbound_of,
-    public_routes,
     resolve,
     touched_endpoints,
     touched_targets,
@@ -37,7 +37,7 @@ DEV = Environment(name=f"{ORG}/environments/dev")
 
 def bind(of: Component, *providers: Component, **around: object) -> Resolution:
     surroundings = Surroundings(providers={p.name: p for p in providers}, **around)  # type: ignore[arg-type]
-    return resolve(CELL, Deployed(release="r-1", component=of), surroundings)
+    return resolve(CELL, Deployed(release="r-1", component=of), DEV, surroundings)
 
 
 def reasons(of: Resolution) -> list[tuple[str, str]]:
@@ -126,7 +126,7 @@ def test_a_shared_route_is_a_problem() -> None:
     """Two public endpoints under one host and path: the finding names the other."""
     mine = component(endpoints=(endpoint(visibilities=PUBLIC),))
 
-    result = bind(mine, routes={"http": frozenset({(CART, "http")})})
+    result = bind(mine, claims={"http": frozenset({(CART, "http")})})
 
     assert reasons(result) == [("endpoints[0].path", "ROUTE_COLLISION")]
     assert CART in result.problems[0].message
@@ -142,7 +142,7 @@ def test_routes_are_made_of_the_project_and_the_domain() -> None:
         )
     )
 
-    assert public_routes(CELL, mine, DEV) == {
+    assert claims_of(CELL, mine, DEV) == {
         "a": ("shop.apps.dev.acme.cellplane.internal", "/a"),
         "b": ("b.example.com", "/"),
     }

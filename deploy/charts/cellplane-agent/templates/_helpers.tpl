@@ -71,4 +71,6 @@ groups:
     resources: [envoyproxies, backends, backendtrafficpolicies]
   - group: cert-manager.io
     resources: [certificates]
+  - group: external-secrets.io
+    resources: [externalsecrets]
 {{- end -}}

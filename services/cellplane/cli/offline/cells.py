@@ -11,27 +11,23 @@ import zoneinfo
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from cellplane.cell.cell import ResolvedCell, ResolvedComponent
-from cellplane.cell.names import CellName, last_segment
+from cellplane.cell.cell import ResolvedCell
+from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cli.documents.load import Document
 from cellplane.cli.documents.places import Finding
-from cellplane.model.domain import resolve
-from cellplane.model.domain.kinds import (
-    Kind,
-    cell_name,
-    environment_name,
-    organization_of,
-    project_of,
-)
+from cellplane.model.domain.kinds import Kind, environment_name, organization_of
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import check_references, references_of
+from cellplane.model.domain.resolve import Deployed
+from cellplane.model.domain.resolve_all import resolve_cells
 from cellplane.model.domain.resources import (
     Component,
     DeploymentPipeline,
     Environment,
     Organization,
     Project,
+    SecretReference,
 )
 from cellplane.model.domain.validate import (
     validate_annotations,
@@ -39,6 +35,7 @@ from cellplane.model.domain.validate import (
     validate_organization,
     validate_pipeline,
     validate_project,
+    validate_secret_reference,
 )
 from cellplane.model.domain.validate_component import validate_component
 from cellplane.rpc.codec import Codec
@@ -46,7 +43,14 @@ from cellplane.rpc.codec import Codec
 T = TypeVar("T")
 _TYPES: Final[Mapping[str, type[Any]]] = {
     kind.__name__: kind
-    for kind in (Organization, Environment, DeploymentPipeline, Project, Component)
+    for kind in (
+        Organization,
+        Environment,
+        DeploymentPipeline,
+        Project,
+        SecretReference,
+        Component,
+    )
 }
 _RELEASE: Final = "offline"
 
@@ -89,7 +93,7 @@ def check(world: World) -> Iterator[Finding]:
         around = {
             reference.target: object()
             for reference in references_of(resource)
-            if reference.kind is not Kind.COMPONENT
+            if reference.kind not in (Kind.COMPONENT, Kind.SECRET_REFERENCE)
         }
         findings = Findings()
         check_references(resource, around | world.resources, findings)
@@ -106,6 +110,8 @@ def _own(resource: Any, zones: set[str]) -> list[Problem]:
             return validate_pipeline(resource)
         case Project():
             return validate_project(resource)
+        case SecretReference():
+            return validate_secret_reference(resource)
         case _:
             return validate_component(resource, zones)
 
@@ -119,80 +125,23 @@ def environments(world: World) -> list[str]:
 
 def cells(world: World, environment: str) -> Iterator[tuple[ResolvedCell, list[Finding]]]:
     """Resolve every project's Cell in an environment, with what keeps it from being whole."""
-    components = world.of(Component)
-    callers = _callers(components)
-    for project in sorted({project_of(c.name) for c in components}):
-        cell = cell_name(project, environment)
-        own = [c for c in components if project_of(c.name) == project]
-        findings: list[Finding] = []
-        resolved: list[ResolvedComponent] = []
-        for component in own:
-            answer = resolve.resolve(
-                cell,
-                resolve.Deployed(release=_RELEASE, component=component),
-                resolve.Surroundings(
-                    providers={c.name: c for c in components},
-                    callers=callers.get(component.name, {}),
-                    routes=_meeting_routes(world, components, component, environment),
-                ),
-            )
-            findings += [world.finding(p, component.name) for p in answer.problems]
-            if answer.component is not None:
-                resolved.append(answer.component)
-        yield _cell(world, cell, environment, resolved), findings
-
-
-def _cell(
-    world: World, cell: CellName, environment: str, resolved: list[ResolvedComponent]
-) -> ResolvedCell:
-    organization = f"organizations/{cell.organization}"
-    owner = world.resources.get(organization) or Organization(name=organization)
-    return ResolvedCell(
-        cell=str(cell),
-        revision=1,
-        frame=resolve.frame(
-            cell,
-            owner,
+    for organization in sorted({organization_of(c.name) for c in world.of(Component)}):
+        owner = world.resources.get(organization)
+        found = resolve_cells(
+            owner if isinstance(owner, Organization) else Organization(name=organization),
             _environment(world, organization, environment),
-            [outbound for c in resolved for outbound in resolve.outbound_of(c)],
-        ),
-        components=tuple(sorted(resolved, key=lambda c: c.component)),
-    )
+            {
+                c.name: Deployed(release=_RELEASE, component=c)
+                for c in world.of(Component)
+                if organization_of(c.name) == organization
+            },
+            {s.name: s for s in world.of(SecretReference)},
+        )
+        for one in found.values():
+            yield one.cell, [world.finding(p, p.resource) for p in one.problems]
 
 
 def _environment(world: World, organization: str, environment: str) -> Environment:
     name = environment_name(organization, environment)
     found = world.resources.get(name)
     return found if isinstance(found, Environment) else Environment(name=name)
-
-
-def _callers(components: list[Component]) -> dict[str, dict[str, frozenset[str]]]:
-    """Who connects to each endpoint: component, endpoint, names of callers."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
-    for component in components:
-        for target, endpoint in resolve.calls_of(component):
-            of_target = found.setdefault(target, {})
-            of_target[endpoint] = of_target.get(endpoint, frozenset()) | {component.name}
-    return found
-
-
-def _meeting_routes(
-    world: World, components: list[Component], own: Component, environment: str
-) -> dict[str, frozenset[resolve.EndpointKey]]:
-    """Other public endpoints with the same host and path, by endpoint."""
-
-    def routes(component: Component) -> dict[str, resolve.Route]:
-        cell = cell_name(project_of(component.name), environment)
-        place = _environment(world, organization_of(component.name), environment)
-        return resolve.public_routes(cell, component, place)
-
-    others = [
-        (route, (component.name, endpoint))
-        for component in components
-        if component.name != own.name
-        for endpoint, route in routes(component).items()
-    ]
-    return {
-        endpoint: frozenset(key for other, key in others if other == route)
-        for endpoint, route in routes(own).items()
-    }

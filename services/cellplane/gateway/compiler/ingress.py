@@ -17,6 +17,7 @@ from cellplane.cell.names import kube_name
 from cellplane.cell.plane import GATEWAY, DataPlaneProfile
 from cellplane.cell.problem import Problem
 from cellplane.cell.protocol import TRAITS, Protocol, RouteKind
+from cellplane.cell.traffic import settings_of
 from cellplane.cell.visibility import Visibility
 from cellplane.gateway.compiler.callers import HEADER, caller_expressions
 from cellplane.gateway.compiler.objects import GATEWAY_API, component_problem, exposure
@@ -27,6 +28,10 @@ ROUTED: Final = frozenset(
     if traits.route in {RouteKind.HTTP, RouteKind.GRPC} and not traits.tls
 )
 """What gateways route today; everything else is refused, never left open."""
+
+COVERED: Final[frozenset[str]] = frozenset()
+"""Settings of traffic policies that are compiled, by their paths. An endpoint with any other is
+refused and gets no route: what its author asked for would not hold there."""
 
 _EXPOSED = (Visibility.PUBLIC, Visibility.ORGANIZATION)
 _LONG_LIVED = frozenset({Protocol.WEBSOCKET})
@@ -68,6 +73,14 @@ def problems(
                 "path",
                 endpoint.path,
             )
+        for setting in _uncovered(endpoint):
+            yield blame(
+                f"traffic_policy.{setting}",
+                "TRAFFIC_POLICY_NOT_SUPPORTED",
+                f"{name}: gateways cannot do {setting} yet, and what is asked for is never left "
+                "out: remove it",
+                setting,
+            )
         if not plane.can(GATEWAY):
             yield blame(
                 "visibilities",
@@ -84,7 +97,7 @@ def compile_routes(
     """Compile the routes of one component."""
     frame = cell.frame
     for endpoint in component.endpoints:
-        if endpoint.protocol not in ROUTED:
+        if endpoint.protocol not in ROUTED or _uncovered(endpoint):
             continue
         if Visibility.PUBLIC in endpoint.visibilities:
             yield _route(
@@ -114,6 +127,10 @@ def compile_routes(
                     endpoint.organization_callers,
                 ),
             )
+
+
+def _uncovered(endpoint: ResolvedEndpoint) -> list[str]:
+    return [s for s in settings_of(endpoint.traffic_policy) if s not in COVERED]
 
 
 def _route(

@@ -21,7 +21,13 @@ from cellplane.cell.workload import (
     Workload,
 )
 from cellplane.model.domain.quantity import bytes_of, milli_of
-from cellplane.model.domain.resources import Component, Endpoint, Environment, Overrides
+from cellplane.model.domain.resources import (
+    Component,
+    Endpoint,
+    Environment,
+    Overrides,
+    SecretReference,
+)
 
 RUN_ONCE: Final = frozenset({ComponentKind.JOB, ComponentKind.SCHEDULED_TASK})
 """Kinds whose processes end by themselves."""
@@ -35,6 +41,8 @@ TARGET_CPU_PERCENT: Final = 80
 PROBE_PERIOD: Final = timedelta(seconds=10)
 TIME_ZONE: Final = "Etc/UTC"
 INTERNAL_DOMAIN: Final = "cellplane.internal"
+STORE: Final = "cellplane"
+REFRESH_INTERVAL: Final = timedelta(hours=1)
 
 
 def public_domain(environment: Environment) -> str:
@@ -60,6 +68,13 @@ def target_port(endpoint: Endpoint) -> int:
 def path(endpoint: Endpoint) -> str:
     """The path under which gateways serve an endpoint."""
     return endpoint.path or "/"
+
+
+def secret_location(reference: SecretReference, environment: str) -> tuple[str, str]:
+    """Store and remote key of a secret in an environment, by its name; the key may be empty."""
+    own = next((e for e in reference.environments if e.environment == environment), None)
+    store, remote = (own.secret_store, own.remote_key) if own is not None else ("", "")
+    return store or reference.secret_store or STORE, remote or reference.remote_key
 
 
 def default_resources(written: Resources | None) -> Resources:
@@ -105,6 +120,7 @@ def default_workload(component: Component) -> Workload:
         and replace(written.schedule, time_zone=written.schedule.time_zone or TIME_ZONE),
         run_as_user=_or(written.run_as_user, RUN_AS_USER),
         writable_paths=tuple(sorted(set(written.writable_paths))),
+        secret_mounts=tuple(sorted(written.secret_mounts, key=lambda mount: mount.mount_path)),
         retries=_or(written.retries, RETRIES) if runs_once else written.retries,
     )
 

@@ -21,6 +21,7 @@ class Kind(Enum):
     ENVIRONMENT = "Environment"
     DEPLOYMENT_PIPELINE = "DeploymentPipeline"
     PROJECT = "Project"
+    SECRET_REFERENCE = "SecretReference"  # noqa: S105 - the name of a kind
     COMPONENT = "Component"
     RELEASE = "Release"
     DEPLOYMENT = "Deployment"
@@ -37,6 +38,7 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.ENVIRONMENT: ("organizations", "environments"),
         Kind.DEPLOYMENT_PIPELINE: ("organizations", "deploymentPipelines"),
         Kind.PROJECT: _PROJECT,
+        Kind.SECRET_REFERENCE: (*_PROJECT, "secretReferences"),
         Kind.COMPONENT: _COMPONENT,
         Kind.RELEASE: (*_COMPONENT, "releases"),
         Kind.DEPLOYMENT: (*_COMPONENT, "deployments"),
@@ -51,6 +53,7 @@ APPLICABLE: Final = (
     Kind.ENVIRONMENT,
     Kind.DEPLOYMENT_PIPELINE,
     Kind.PROJECT,
+    Kind.SECRET_REFERENCE,
     Kind.COMPONENT,
     Kind.DEPLOYMENT,
 )

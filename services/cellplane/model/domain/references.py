@@ -28,12 +28,21 @@ from cellplane.model.domain.resources import (
     DeploymentPipeline,
     Endpoint,
     Environment,
+    ManagedResource,
     Organization,
     Project,
+    SecretReference,
 )
+from cellplane.model.domain.secrets import SecretUse, check_uses, secret_uses, variable_uses
 
 Resource: TypeAlias = (
-    Organization | Environment | DeploymentPipeline | Project | Component | Deployment
+    Organization
+    | Environment
+    | DeploymentPipeline
+    | Project
+    | SecretReference
+    | Component
+    | Deployment
 )
 
 
@@ -45,7 +54,7 @@ class Reference:
     kind: Kind
     target: str
     endpoint: str = ""
-    """Of a component, where an endpoint of it is meant."""
+    """Of a component: the endpoint that is meant. Of a secret reference: the key."""
 
 
 def references_of(resource: Resource) -> tuple[Reference, ...]:
@@ -66,8 +75,14 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
                     target=resource.deployment_pipeline,
                 ),
             )
+        case SecretReference():
+            return (_parent(Kind.PROJECT, resource.name), *_places(resource))
         case Component():
-            return (_parent(Kind.PROJECT, resource.name), *_connections(resource.connections))
+            return (
+                _parent(Kind.PROJECT, resource.name),
+                *_connections(resource.connections),
+                *_secrets(secret_uses(resource)),
+            )
         case Deployment():
             environment = environment_name(
                 organization_of(resource.name), resource.name.rsplit("/", 1)[-1]
@@ -76,6 +91,7 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
                 _parent(Kind.COMPONENT, resource.name),
                 Reference(field="name", kind=Kind.ENVIRONMENT, target=environment),
                 Reference(field="release", kind=Kind.RELEASE, target=resource.release),
+                *_secrets(_override_uses(resource)),
             )
 
 
@@ -95,6 +111,30 @@ def _environments(pipeline: DeploymentPipeline) -> Iterable[Reference]:
             )
 
 
+def _places(reference: SecretReference) -> Iterable[Reference]:
+    for index, place in enumerate(reference.environments):
+        yield Reference(
+            field=f"environments[{index}].environment",
+            kind=Kind.ENVIRONMENT,
+            target=place.environment,
+        )
+
+
+def _secrets(uses: Iterable[SecretUse]) -> Iterable[Reference]:
+    for use in uses:
+        yield Reference(
+            field=use.key_at,
+            kind=Kind.SECRET_REFERENCE,
+            target=use.secret_reference,
+            endpoint=use.key,
+        )
+
+
+def _override_uses(deployment: Deployment) -> Iterable[SecretUse]:
+    env = deployment.overrides.env if deployment.overrides is not None else ()
+    return variable_uses(env, "overrides.env")
+
+
 def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
     for index, connection in enumerate(connections):
         target = connection.component_endpoint
@@ -110,10 +150,17 @@ def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
 def check_references(resource: Resource, known: Mapping[str, object], findings: Findings) -> None:
     """Check what *resource* refers to against *known*: by name, whatever is there after the batch.
 
-    A component's value must be its ``Component``; of other kinds only the key counts.
+    A component's value must be its ``Component``, a secret reference's its ``SecretReference``; of
+    other kinds only the key counts.
     """
     organization = organization_of(resource.name)
+    if isinstance(resource, Component):
+        check_uses(resource.name, secret_uses(resource), known, findings)
+    elif isinstance(resource, Deployment):
+        check_uses(resource.name, _override_uses(resource), known, findings)
     for reference in references_of(resource):
+        if reference.kind is Kind.SECRET_REFERENCE:
+            continue
         at = findings.at(reference.field)
         if not check_reference(reference.kind, reference.target, organization, at):
             continue
@@ -128,6 +175,16 @@ def check_references(resource: Resource, known: Mapping[str, object], findings: 
         elif isinstance(target, Component) and reference.endpoint:
             where = findings.at(reference.field.removesuffix(".component"))
             check_reach(resource.name, target, reference.endpoint, where)
+
+
+def check_managed(managed: ManagedResource, at: Findings) -> None:
+    """A managed resource is one that something provides; nothing does yet. *at* is its place."""
+    at.at("resource").add(
+        "RESOURCE_NOT_AVAILABLE",
+        f'managed resource "{managed.resource}" is not available: nothing provides managed '
+        "resources here; run it as a component, or connect to an external host",
+        value=managed.resource,
+    )
 
 
 def check_reach(caller: str, target: Component, endpoint: str, at: Findings) -> Endpoint | None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from cellplane.cell import addresses
 from cellplane.cell.cell import (
     CellFrame,
     CellTarget,
@@ -27,6 +26,7 @@ from cellplane.cell.names import CellName, last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
+from cellplane.model.domain.claims import check_claims, check_hostnames
 from cellplane.model.domain.default import (
     default_workload,
     organization_domain,
@@ -35,21 +35,22 @@ from cellplane.model.domain.default import (
     target_port,
 )
 from cellplane.model.domain.kinds import project_of
-from cellplane.model.domain.references import check_reach
+from cellplane.model.domain.references import check_managed, check_reach
 from cellplane.model.domain.resources import (
     Component,
     Connection,
     Endpoint,
     Environment,
     Organization,
+    SecretReference,
 )
+from cellplane.model.domain.secrets import SecretKeys, bind_secrets, secrets_of
+from cellplane.model.domain.validate_traffic import check_authorizer_protocol
 
 EndpointKey: TypeAlias = tuple[str, str]
 """Name of a component, and id of its endpoint."""
 ANY_ENDPOINT: Final = "*"
 """Stands for every endpoint that callers name, also those that are not there."""
-Route: TypeAlias = tuple[str, str]
-"""Public host and path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,10 @@ class Surroundings:
     """Deployed targets of its connections in the same environment, by name."""
     callers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names of components that connect to an endpoint of its, by the endpoint's id."""
-    routes: Mapping[str, frozenset[EndpointKey]] = field(default_factory=dict)
-    """Other public endpoints of the environment with the same host and path, by endpoint."""
+    secrets: Mapping[str, SecretReference] = field(default_factory=dict)
+    """Secret references that it reads, by name."""
+    claims: Mapping[str, frozenset[EndpointKey]] = field(default_factory=dict)
+    """Who else claims what it does (``claims_of``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,9 @@ class Resolution:
     problems: tuple[Problem, ...] = ()
 
 
-def resolve(cell: CellName, deployed: Deployed, around: Surroundings) -> Resolution:
+def resolve(
+    cell: CellName, deployed: Deployed, environment: Environment, around: Surroundings
+) -> Resolution:
     """Bind every reference of a component; all problems at once."""
     written = deployed.component
     findings = Findings(resource=written.name)
@@ -90,14 +95,10 @@ def resolve(cell: CellName, deployed: Deployed, around: Surroundings) -> Resolut
         for index, connection in enumerate(written.connections)
         if (bound := _bind(cell, written, connection, around, findings.at("connections").at(index)))
     ]
-    for index, endpoint in enumerate(written.endpoints):
-        for other, name in sorted(around.routes.get(endpoint.endpoint, ())):
-            findings.at("endpoints").at(index).at("path").add(
-                "ROUTE_COLLISION",
-                f'public host and path of endpoint "{endpoint.endpoint}" are those of "{name}" of '
-                f'component "{other}", too: give one of them another path or hostname',
-                value=path(endpoint),
-            )
+    secrets = bind_secrets(written, environment.name, around.secrets, findings)
+    _check_authorizers(written, connections, findings)
+    check_hostnames(cell, written, environment, findings)
+    check_claims(written, around.claims, findings)
     if findings.problems:
         return Resolution(problems=tuple(findings.problems))
     return Resolution(
@@ -111,8 +112,24 @@ def resolve(cell: CellName, deployed: Deployed, around: Surroundings) -> Resolut
                 for e in sorted(written.endpoints, key=lambda e: e.endpoint)
             ),
             connections=tuple(sorted(connections, key=lambda c: c.connection)),
+            secrets=secrets,
         )
     )
+
+
+def _check_authorizers(
+    component: Component, connections: Iterable[ResolvedConnection], findings: Findings
+) -> None:
+    protocols = {bound.connection: bound.protocol for bound in connections}
+    for index, endpoint in enumerate(component.endpoints):
+        policy = endpoint.traffic_policy
+        external = (
+            policy.authentication.external if policy and policy.authentication is not None else None
+        )
+        if external is not None and external.connection in protocols:
+            at = findings.at("endpoints").at(index).at("traffic_policy.authentication.external")
+            protocol = protocols[external.connection]
+            check_authorizer_protocol(external.connection, protocol, at.at("connection"))
 
 
 def _bind(
@@ -130,6 +147,9 @@ def _bind(
             external=ExternalTarget(host=external.host, port=external.port),
             inject=connection.inject,
         )
+    if connection.managed_resource is not None:
+        check_managed(connection.managed_resource, at.at("managed_resource"))
+        return None
     target = connection.component_endpoint
     if target is None:
         at.add("FIELD_REQUIRED", f'connection "{connection.connection}" has no target: name one')
@@ -191,6 +211,7 @@ def _endpoint(
         visibilities=tuple(v for v in Visibility if v in endpoint.visibilities),
         path=path(endpoint),
         hostname=endpoint.hostname,
+        traffic_policy=endpoint.traffic_policy,
         cell_callers=tuple(sorted({last_segment(c) for c in callers if project_of(c) == own})),
         # A caller that the endpoint is not visible to has a problem of its own, and no way in.
         organization_callers=tuple(
@@ -251,25 +272,6 @@ def outbound_of(component: ResolvedComponent) -> tuple[OutboundConnection, ...]:
     )
 
 
-def public_routes(
-    cell: CellName, component: Component, environment: Environment
-) -> dict[str, Route]:
-    """Public host and path of each public endpoint, by its id."""
-    domain = public_domain(environment)
-    bare = CellFrame(
-        organization=cell.organization,
-        project=cell.project,
-        environment=cell.environment,
-        namespace=cell.namespace,
-        public_domain=domain,
-    )
-    return {
-        e.endpoint: (addresses.public_host(bare, _endpoint(component, e, frozenset())), path(e))
-        for e in component.endpoints
-        if Visibility.PUBLIC in e.visibilities
-    }
-
-
 def calls_of(component: Component | None) -> frozenset[EndpointKey]:
     """Every endpoint of a component that *component* connects to."""
     if component is None:
@@ -279,6 +281,11 @@ def calls_of(component: Component | None) -> frozenset[EndpointKey]:
         for c in component.connections
         if c.component_endpoint is not None
     )
+
+
+def needs_of(component: Component | None) -> frozenset[EndpointKey | SecretKeys]:
+    """Everything whose change makes *component* resolve again: what it calls, what it reads."""
+    return calls_of(component) | secrets_of(component)
 
 
 Face: TypeAlias = tuple[Protocol, int, int, bool, str]

@@ -7,10 +7,12 @@ reads it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from cellplane.cell.cell import Injection
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.requirement import PlacementRequirement
+from cellplane.cell.traffic import TrafficPolicy
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.cell.workload import (
     Autoscaling,
@@ -81,6 +83,7 @@ class Endpoint:
     path: str = ""
     hostname: str = ""
     description: str = ""
+    traffic_policy: TrafficPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +104,50 @@ class ExternalHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedResource:
+    """A resource that the platform runs for the project, by its name."""
+
+    resource: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Something that a component calls. One target is set."""
 
     connection: str
     component_endpoint: ComponentEndpoint | None = None
     external_host: ExternalHost | None = None
+    managed_resource: ManagedResource | None = None
     inject: Injection = field(default_factory=Injection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReferenceEntry:
+    """One key of a secret, and the property of the remote one that it is read from."""
+
+    key: str
+    property: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReferenceEnvironment:
+    """Where a secret is in one environment."""
+
+    environment: str
+    secret_store: str = ""
+    remote_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretReference:
+    """Where a secret is kept; never a value."""
+
+    name: str
+    secret_store: str = ""
+    remote_key: str = ""
+    keys: tuple[SecretReferenceEntry, ...] = ()
+    environments: tuple[SecretReferenceEnvironment, ...] = ()
+    refresh_interval: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from cellplane.model.domain.resources import (
     Environment,
     Organization,
     Project,
+    SecretReference,
 )
 
 RESERVED_PROJECTS: Final = frozenset(
@@ -157,6 +158,33 @@ def validate_project(project: Project) -> list[Problem]:
         findings.at("deployment_pipeline"),
     )
     _check_requirement(project.placement, findings.at("placement"))
+    return findings.problems
+
+
+def validate_secret_reference(reference: SecretReference) -> list[Problem]:
+    """Find everything that is wrong with a secret reference."""
+    findings = Findings()
+    _check_unique([entry.key for entry in reference.keys], "key", findings.at("keys"))
+    places = findings.at("environments")
+    _check_unique([e.environment for e in reference.environments], "environment", places)
+    for index, place in enumerate(reference.environments):
+        at = places.at(index)
+        check_reference(
+            Kind.ENVIRONMENT,
+            place.environment,
+            organization_of(reference.name),
+            at.at("environment"),
+        )
+        if not place.remote_key and not place.secret_store:
+            at.add(
+                "FIELD_REQUIRED",
+                "says nothing of its own: give it a remote_key or a secret_store, or remove it",
+            )
+    if not reference.remote_key and not any(e.remote_key for e in reference.environments):
+        findings.at("remote_key").add(
+            "FIELD_REQUIRED",
+            "leads nowhere: give it a remote_key, or one in each environment",
+        )
     return findings.problems
 
 

@@ -20,7 +20,9 @@ from cellplane.model.domain import hosts, schedule
 from cellplane.model.domain.default import RUN_ONCE, default_resources
 from cellplane.model.domain.default import path as path_of
 from cellplane.model.domain.quantity import bytes_of, is_quantity, milli_of
+from cellplane.model.domain.references import check_managed
 from cellplane.model.domain.resources import Component, Connection, Endpoint
+from cellplane.model.domain.validate_traffic import check_traffic
 
 RESERVED_COMPONENTS: Final = frozenset({addresses.EGRESS_GATEWAY})
 RESERVED_PREFIXES: Final = ("cellplane-", "kube-")
@@ -74,6 +76,7 @@ def _check_endpoints(component: Component, findings: Findings) -> None:
             )
         ports.setdefault(port, endpoint.endpoint)
         _check_exposure(endpoint, at)
+        check_traffic(component, endpoint, at)
         if Visibility.PUBLIC in endpoint.visibilities:
             route = (endpoint.hostname, path_of(endpoint))
             if route in routes:
@@ -122,6 +125,9 @@ def _check_connections(connections: tuple[Connection, ...], findings: Findings) 
     for index in _repeated(c.connection for c in connections):
         _duplicate(findings.at(index).at("connection"), connections[index].connection)
     for index, connection in enumerate(connections):
+        if connection.managed_resource is not None:
+            at = findings.at(index).at("managed_resource")
+            check_managed(connection.managed_resource, at)
         external = connection.external_host
         wrong = hosts.refused(external.host) if external is not None else ""
         if external is not None and wrong:
@@ -272,6 +278,10 @@ def _check_paths(workload: Workload, at: Findings) -> None:
     ] + [
         (path, at.at("writable_paths").at(index))
         for index, path in enumerate(workload.writable_paths)
+    ]
+    places += [
+        (mount.mount_path, at.at("secret_mounts").at(index).at("mount_path"))
+        for index, mount in enumerate(workload.secret_mounts)
     ]
     for index in _repeated(path for path, _ in places):
         path, place = places[index]

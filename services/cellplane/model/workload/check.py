@@ -111,6 +111,7 @@ def _check_names(cell: ResolvedCell, component: ResolvedComponent, findings: Fin
                 value=variable.name,
             )
     mounts = [v.mount_path for v in component.workload.volumes]
+    mounts += [m.mount_path for m in component.workload.secret_mounts]
     for path in _twice([*mounts, *sorted(set(component.workload.writable_paths))]):
         at.at("writable_paths").add(
             "PATH_DUPLICATE",

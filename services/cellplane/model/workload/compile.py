@@ -19,12 +19,13 @@ from cellplane.cell.workload import ComponentKind
 from cellplane.model.workload.check import problems
 from cellplane.model.workload.controllers import compile_controller
 from cellplane.model.workload.objects import component_object, stable_labels
+from cellplane.model.workload.secrets import compile_secrets, secret_problems
 
 
 def compile(  # noqa: A001 - the word of the field
     cell: ResolvedCell,
-    plane: DataPlaneProfile,  # noqa: ARG001 - the signature of every compiler
-    peers: Peers,  # noqa: ARG001
+    plane: DataPlaneProfile,
+    peers: Peers,  # noqa: ARG001 - the signature of every compiler
     *,
     include_frame: bool,
 ) -> Compiled:
@@ -32,7 +33,7 @@ def compile(  # noqa: A001 - the word of the field
     found: list[Problem] = []
     manifests: list[Manifest] = [_namespace(cell)] if include_frame else []
     for component in cell.components:
-        wrong = problems(cell, component)
+        wrong = [*problems(cell, component), *secret_problems(cell, component, plane)]
         found.extend(wrong)
         if not wrong:
             manifests.extend(_component(cell, component))
@@ -73,6 +74,7 @@ def _component(cell: ResolvedCell, component: ResolvedComponent) -> Iterator[Man
     if component.kind is ComponentKind.STATEFUL_SERVICE:
         service = _service(cell, component, addresses.headless_service(part), headless=True)
         yield manifest(part, Phase.WORKLOAD, service)
+    yield from compile_secrets(cell, component)
     yield from compile_controller(cell, component)
 
 

@@ -8,13 +8,11 @@ from typing import Any, Final, assert_never
 from cellplane.cell import addresses, labels
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.manifest import Manifest, Phase, canonical, manifest
-from cellplane.cell.names import kube_name, short_hash
+from cellplane.cell.names import short_hash
 from cellplane.cell.workload import Autoscaling, ComponentKind, Volume
 from cellplane.model.workload.objects import component_object, stable_labels
 from cellplane.model.workload.pod import pod_template
 
-_CONTROLLER_LIMIT: Final = 52
-"""Their pods carry the controller's name and a suffix of eleven in a label, or in their name."""
 _DEFAULT_RETRIES: Final = 3
 _DEFAULT_CPU_PERCENT: Final = 80
 
@@ -98,7 +96,7 @@ def _stateful_set(cell: ResolvedCell, component: ResolvedComponent) -> dict[str,
             _claim(cell, component, volume)
             for volume in sorted(component.workload.volumes, key=lambda v: v.volume)
         ]
-    name = kube_name(component.component, limit=_CONTROLLER_LIMIT)
+    name = addresses.controller_name(component.component)
     return component_object(
         cell, component, "apps/v1", "StatefulSet", name, {"spec": spec}, release=True
     )
@@ -131,7 +129,7 @@ def _job(cell: ResolvedCell, component: ResolvedComponent) -> dict[str, Any]:
     """A Job is immutable and runs once for each release: a new one is another object."""
     spec = _job_spec(cell, component)
     run = short_hash(component.release, canonical(spec).decode())
-    name = f"{kube_name(component.component, limit=_CONTROLLER_LIMIT)}-{run}"
+    name = f"{addresses.controller_name(component.component)}-{run}"
     return component_object(cell, component, "batch/v1", "Job", name, {"spec": spec}, release=True)
 
 
@@ -148,7 +146,7 @@ def _cron_job(cell: ResolvedCell, component: ResolvedComponent) -> dict[str, Any
             "spec": _job_spec(cell, component),
         },
     }
-    name = kube_name(component.component, limit=_CONTROLLER_LIMIT)
+    name = addresses.controller_name(component.component)
     return component_object(
         cell, component, "batch/v1", "CronJob", name, {"spec": spec}, release=True
     )

@@ -62,17 +62,22 @@ def environment(cell: ResolvedCell, component: ResolvedComponent) -> list[dict[s
     fields = [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in DOWNWARD
     ]
-    chosen = [_variable(variable) for variable in component.workload.env]
+    chosen = [_variable(component, variable) for variable in component.workload.env]
     chosen.extend(_value(name, value) for name, value in injected(cell, component))
     if all(entry["name"] != _ATTRIBUTES for entry in chosen):
         fields.append({"name": _ATTRIBUTES, "value": _EXTENDED})
     return [*fields, *sorted(chosen, key=lambda entry: str(entry["name"]))]
 
 
-def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
-    if variable.secret_key is None:
+def _variable(component: ResolvedComponent, variable: EnvironmentVariable) -> dict[str, Any]:
+    own = variable.secret_reference_key
+    if own is not None:
+        secret = addresses.secret_name(component.component, own.secret_reference)
+        reference = {"name": secret, "key": own.key}
+    elif variable.secret_key is not None:
+        reference = {"name": variable.secret_key.secret, "key": variable.secret_key.key}
+    else:
         return _value(variable.name, variable.value)
-    reference = {"name": variable.secret_key.secret, "key": variable.secret_key.key}
     return {"name": variable.name, "valueFrom": {"secretKeyRef": reference}}
 
 

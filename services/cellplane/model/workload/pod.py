@@ -17,6 +17,7 @@ from cellplane.cell.protocol import TRAITS
 from cellplane.cell.workload import Probe, Resources
 from cellplane.model.workload.env import environment, literal
 from cellplane.model.workload.objects import stable_labels
+from cellplane.model.workload.secrets import secret_volume, secret_volume_mount
 
 DEFAULT_USER: Final = 10001
 DEFAULT_RESOURCES: Final = Resources(cpu_request="50m", memory_request="64Mi", memory_limit="256Mi")
@@ -57,10 +58,12 @@ def pod_template(
             }
             for key in _SPREAD_OVER
         ]
-    if component.workload.writable_paths:
-        spec["volumes"] = [
-            {"name": _writable(path), "emptyDir": {}} for path in _writable_paths(component)
-        ]
+    volumes: list[dict[str, Any]] = [
+        {"name": _writable(path), "emptyDir": {}} for path in _writable_paths(component)
+    ]
+    volumes += [secret_volume(component, mount) for mount in component.workload.secret_mounts]
+    if volumes:
+        spec["volumes"] = volumes
     return {"metadata": {"labels": stable_labels(cell, component.component)}, "spec": spec}
 
 
@@ -87,8 +90,11 @@ def _container(cell: ResolvedCell, component: ResolvedComponent) -> dict[str, An
         container["ports"] = [
             {"containerPort": number, "protocol": transport} for number, transport in sorted(ports)
         ]
-    mounts = [{"name": v.volume, "mountPath": v.mount_path} for v in workload.volumes]
+    mounts: list[dict[str, Any]] = [
+        {"name": v.volume, "mountPath": v.mount_path} for v in workload.volumes
+    ]
     mounts += [{"name": _writable(p), "mountPath": p} for p in _writable_paths(component)]
+    mounts += [secret_volume_mount(mount) for mount in workload.secret_mounts]
     if mounts:
         container["volumeMounts"] = sorted(mounts, key=lambda mount: mount["mountPath"])
     if workload.readiness_probe is not None:

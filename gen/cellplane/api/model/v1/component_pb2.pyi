@@ -5,6 +5,7 @@ isort:skip_file
 
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
 from cellplane.api.type.v1 import resolved_cell_pb2 as _resolved_cell_pb2
+from cellplane.api.type.v1 import traffic_policy_pb2 as _traffic_policy_pb2
 from cellplane.api.type.v1 import workload_pb2 as _workload_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -147,6 +148,7 @@ class Endpoint(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """Its id, unique in the component."""
     protocol: _endpoint_pb2.Protocol.ValueType
@@ -169,6 +171,10 @@ class Endpoint(_message.Message):
     def visibilities(self) -> _containers.RepeatedScalarFieldContainer[_endpoint_pb2.Visibility.ValueType]:
         """Who may reach it beside its own project."""
 
+    @_builtins.property
+    def traffic_policy(self) -> _traffic_policy_pb2.TrafficPolicy:
+        """What gateways do with its traffic. For public and organization endpoints."""
+
     def __init__(
         self,
         *,
@@ -180,10 +186,11 @@ class Endpoint(_message.Message):
         path: _builtins.str = ...,
         hostname: _builtins.str = ...,
         description: _builtins.str = ...,
+        traffic_policy: _traffic_policy_pb2.TrafficPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "target_port", b"target_port"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "target_port", b"target_port", "traffic_policy", b"traffic_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "visibilities", b"visibilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_port: _TypeAlias = _typing.Literal["target_port"]  # noqa: Y015
     _WhichOneofArgType__target_port: _TypeAlias = _typing.Literal["_target_port", b"_target_port"]  # noqa: Y015
@@ -200,6 +207,7 @@ class Connection(_message.Message):
     CONNECTION_FIELD_NUMBER: _builtins.int
     COMPONENT_ENDPOINT_FIELD_NUMBER: _builtins.int
     EXTERNAL_HOST_FIELD_NUMBER: _builtins.int
+    MANAGED_RESOURCE_FIELD_NUMBER: _builtins.int
     INJECT_FIELD_NUMBER: _builtins.int
     connection: _builtins.str
     """Its id, unique in the component."""
@@ -214,6 +222,10 @@ class Connection(_message.Message):
         """A host outside."""
 
     @_builtins.property
+    def managed_resource(self) -> Global___ManagedResource:
+        """A resource that the platform runs for the project."""
+
+    @_builtins.property
     def inject(self) -> _resolved_cell_pb2.Injection:
         """The environment variables through which the component learns the address."""
 
@@ -223,13 +235,14 @@ class Connection(_message.Message):
         connection: _builtins.str = ...,
         component_endpoint: Global___ComponentEndpoint | None = ...,
         external_host: Global___ExternalHost | None = ...,
+        managed_resource: Global___ManagedResource | None = ...,
         inject: _resolved_cell_pb2.Injection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["component_endpoint", b"component_endpoint", "external_host", b"external_host", "inject", b"inject", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["component_endpoint", b"component_endpoint", "external_host", b"external_host", "inject", b"inject", "managed_resource", b"managed_resource", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_endpoint", b"component_endpoint", "connection", b"connection", "external_host", b"external_host", "inject", b"inject", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_endpoint", b"component_endpoint", "connection", b"connection", "external_host", b"external_host", "inject", b"inject", "managed_resource", b"managed_resource", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["component_endpoint", "external_host"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["component_endpoint", "external_host", "managed_resource"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
@@ -260,6 +273,28 @@ class ComponentEndpoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComponentEndpoint: _TypeAlias = ComponentEndpoint  # noqa: Y015
+
+@_typing.final
+class ManagedResource(_message.Message):
+    """A resource that the platform runs for the project, such as a database."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """Name of the resource. Refused while nothing provides one of that name."""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManagedResource: _TypeAlias = ManagedResource  # noqa: Y015
 
 @_typing.final
 class ExternalHost(_message.Message):

@@ -23,11 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from cellplane.api.type.v1 import endpoint_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_endpoint__pb2
+from cellplane.api.type.v1 import traffic_policy_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_traffic__policy__pb2
 from cellplane.api.type.v1 import workload_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_workload__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/type/v1/resolved_cell.proto\x12\x15\x63\x65llplane.api.type.v1\x1a$cellplane/api/type/v1/endpoint.proto\x1a$cellplane/api/type/v1/workload.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xf4\x01\n\x0cResolvedCell\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08revision\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x05\x66rame\x18\x03 \x01(\x0b\x32 .cellplane.api.type.v1.CellFrameB\x04\xe2\x41\x01\x03\x12\x42\n\ncomponents\x18\x04 \x03(\x0b\x32(.cellplane.api.type.v1.ResolvedComponentB\x04\xe2\x41\x01\x03\x12 \n\x12removed_components\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rbase_revision\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x87\x03\n\tCellFrame\x12\x1a\n\x0corganization\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07project\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65nvironment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tnamespace\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\tisolation\x18\x05 \x01(\x0e\x32 .cellplane.api.type.v1.IsolationB\x04\xe2\x41\x01\x03\x12;\n\nencryption\x18\x06 \x01(\x0e\x32!.cellplane.api.type.v1.EncryptionB\x04\xe2\x41\x01\x03\x12\x18\n\nproduction\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpublic_domain\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12!\n\x13organization_domain\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x41\n\x08outbound\x18\n \x03(\x0b\x32).cellplane.api.type.v1.OutboundConnectionB\x04\xe2\x41\x01\x03\"r\n\x12OutboundConnection\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x43\n\nconnection\x18\x02 \x01(\x0b\x32).cellplane.api.type.v1.ResolvedConnectionB\x04\xe2\x41\x01\x03\"\xb9\x03\n\x11ResolvedComponent\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07release\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32$.cellplane.api.type.v1.ComponentKindB\x04\xe2\x41\x01\x03\x12\x37\n\x08workload\x18\x04 \x01(\x0b\x32\x1f.cellplane.api.type.v1.WorkloadB\x04\xe2\x41\x01\x03\x12@\n\tendpoints\x18\x05 \x03(\x0b\x32\'.cellplane.api.type.v1.ResolvedEndpointB\x04\xe2\x41\x01\x03\x12\x44\n\x0b\x63onnections\x18\x06 \x03(\x0b\x32).cellplane.api.type.v1.ResolvedConnectionB\x04\xe2\x41\x01\x03\x12J\n\x06labels\x18\x07 \x03(\x0b\x32\x34.cellplane.api.type.v1.ResolvedComponent.LabelsEntryB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbd\x02\n\x10ResolvedEndpoint\x12\x16\n\x08\x65ndpoint\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x08protocol\x18\x02 \x01(\x0e\x32\x1f.cellplane.api.type.v1.ProtocolB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0btarget_port\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12=\n\x0cvisibilities\x18\x05 \x03(\x0e\x32!.cellplane.api.type.v1.VisibilityB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08hostname\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63\x65ll_callers\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\"\n\x14organization_callers\x18\t \x03(\tB\x04\xe2\x41\x01\x03\"\xec\x02\n\x12ResolvedConnection\x12\x18\n\nconnection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32!.cellplane.api.type.v1.CellTargetB\x04\xe2\x41\x01\x03H\x00\x12G\n\x0corganization\x18\x03 \x01(\x0b\x32).cellplane.api.type.v1.OrganizationTargetB\x04\xe2\x41\x01\x03H\x00\x12?\n\x08\x65xternal\x18\x04 \x01(\x0b\x32%.cellplane.api.type.v1.ExternalTargetB\x04\xe2\x41\x01\x03H\x00\x12\x37\n\x08protocol\x18\x05 \x01(\x0e\x32\x1f.cellplane.api.type.v1.ProtocolB\x04\xe2\x41\x01\x03\x12\x36\n\x06inject\x18\x06 \x01(\x0b\x32 .cellplane.api.type.v1.InjectionB\x04\xe2\x41\x01\x03\x42\x08\n\x06target\"l\n\nCellTarget\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65ndpoint\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0btarget_port\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"p\n\x12OrganizationTarget\x12\x15\n\x07project\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tcomponent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65ndpoint\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\"8\n\x0e\x45xternalTarget\x12\x12\n\x04host\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"]\n\tInjection\x12\x15\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04host\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04port\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/type/v1/resolved_cell.proto\x12\x15\x63\x65llplane.api.type.v1\x1a$cellplane/api/type/v1/endpoint.proto\x1a*cellplane/api/type/v1/traffic_policy.proto\x1a$cellplane/api/type/v1/workload.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf4\x01\n\x0cResolvedCell\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08revision\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x05\x66rame\x18\x03 \x01(\x0b\x32 .cellplane.api.type.v1.CellFrameB\x04\xe2\x41\x01\x03\x12\x42\n\ncomponents\x18\x04 \x03(\x0b\x32(.cellplane.api.type.v1.ResolvedComponentB\x04\xe2\x41\x01\x03\x12 \n\x12removed_components\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rbase_revision\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x87\x03\n\tCellFrame\x12\x1a\n\x0corganization\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07project\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65nvironment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tnamespace\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\tisolation\x18\x05 \x01(\x0e\x32 .cellplane.api.type.v1.IsolationB\x04\xe2\x41\x01\x03\x12;\n\nencryption\x18\x06 \x01(\x0e\x32!.cellplane.api.type.v1.EncryptionB\x04\xe2\x41\x01\x03\x12\x18\n\nproduction\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpublic_domain\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12!\n\x13organization_domain\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x41\n\x08outbound\x18\n \x03(\x0b\x32).cellplane.api.type.v1.OutboundConnectionB\x04\xe2\x41\x01\x03\"r\n\x12OutboundConnection\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x43\n\nconnection\x18\x02 \x01(\x0b\x32).cellplane.api.type.v1.ResolvedConnectionB\x04\xe2\x41\x01\x03\"\xf7\x03\n\x11ResolvedComponent\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07release\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x04kind\x18\x03 \x01(\x0e\x32$.cellplane.api.type.v1.ComponentKindB\x04\xe2\x41\x01\x03\x12\x37\n\x08workload\x18\x04 \x01(\x0b\x32\x1f.cellplane.api.type.v1.WorkloadB\x04\xe2\x41\x01\x03\x12@\n\tendpoints\x18\x05 \x03(\x0b\x32\'.cellplane.api.type.v1.ResolvedEndpointB\x04\xe2\x41\x01\x03\x12\x44\n\x0b\x63onnections\x18\x06 \x03(\x0b\x32).cellplane.api.type.v1.ResolvedConnectionB\x04\xe2\x41\x01\x03\x12J\n\x06labels\x18\x07 \x03(\x0b\x32\x34.cellplane.api.type.v1.ResolvedComponent.LabelsEntryB\x04\xe2\x41\x01\x03\x12<\n\x07secrets\x18\x08 \x03(\x0b\x32%.cellplane.api.type.v1.ResolvedSecretB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdf\x01\n\x0eResolvedSecret\x12\x1e\n\x10secret_reference\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0csecret_store\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nremote_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x04keys\x18\x04 \x03(\x0b\x32(.cellplane.api.type.v1.ResolvedSecretKeyB\x04\xe2\x41\x01\x03\x12\x39\n\x10refresh_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\">\n\x11ResolvedSecretKey\x12\x11\n\x03key\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08property\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x81\x03\n\x10ResolvedEndpoint\x12\x16\n\x08\x65ndpoint\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x08protocol\x18\x02 \x01(\x0e\x32\x1f.cellplane.api.type.v1.ProtocolB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0btarget_port\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12=\n\x0cvisibilities\x18\x05 \x03(\x0e\x32!.cellplane.api.type.v1.VisibilityB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08hostname\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63\x65ll_callers\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\"\n\x14organization_callers\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x42\n\x0etraffic_policy\x18\n \x01(\x0b\x32$.cellplane.api.type.v1.TrafficPolicyB\x04\xe2\x41\x01\x03\"\xec\x02\n\x12ResolvedConnection\x12\x18\n\nconnection\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32!.cellplane.api.type.v1.CellTargetB\x04\xe2\x41\x01\x03H\x00\x12G\n\x0corganization\x18\x03 \x01(\x0b\x32).cellplane.api.type.v1.OrganizationTargetB\x04\xe2\x41\x01\x03H\x00\x12?\n\x08\x65xternal\x18\x04 \x01(\x0b\x32%.cellplane.api.type.v1.ExternalTargetB\x04\xe2\x41\x01\x03H\x00\x12\x37\n\x08protocol\x18\x05 \x01(\x0e\x32\x1f.cellplane.api.type.v1.ProtocolB\x04\xe2\x41\x01\x03\x12\x36\n\x06inject\x18\x06 \x01(\x0b\x32 .cellplane.api.type.v1.InjectionB\x04\xe2\x41\x01\x03\x42\x08\n\x06target\"l\n\nCellTarget\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65ndpoint\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0btarget_port\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"p\n\x12OrganizationTarget\x12\x15\n\x07project\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tcomponent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x65ndpoint\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\"8\n\x0e\x45xternalTarget\x12\x12\n\x04host\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"]\n\tInjection\x12\x15\n\x07\x61\x64\x64ress\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03url\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04host\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04port\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -86,6 +88,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEDCOMPONENT'].fields_by_name['connections']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDCOMPONENT'].fields_by_name['labels']._loaded_options = None
   _globals['_RESOLVEDCOMPONENT'].fields_by_name['labels']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDCOMPONENT'].fields_by_name['secrets']._loaded_options = None
+  _globals['_RESOLVEDCOMPONENT'].fields_by_name['secrets']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRET'].fields_by_name['secret_reference']._loaded_options = None
+  _globals['_RESOLVEDSECRET'].fields_by_name['secret_reference']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRET'].fields_by_name['secret_store']._loaded_options = None
+  _globals['_RESOLVEDSECRET'].fields_by_name['secret_store']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRET'].fields_by_name['remote_key']._loaded_options = None
+  _globals['_RESOLVEDSECRET'].fields_by_name['remote_key']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRET'].fields_by_name['keys']._loaded_options = None
+  _globals['_RESOLVEDSECRET'].fields_by_name['keys']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRET'].fields_by_name['refresh_interval']._loaded_options = None
+  _globals['_RESOLVEDSECRET'].fields_by_name['refresh_interval']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRETKEY'].fields_by_name['key']._loaded_options = None
+  _globals['_RESOLVEDSECRETKEY'].fields_by_name['key']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDSECRETKEY'].fields_by_name['property']._loaded_options = None
+  _globals['_RESOLVEDSECRETKEY'].fields_by_name['property']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDENDPOINT'].fields_by_name['endpoint']._loaded_options = None
   _globals['_RESOLVEDENDPOINT'].fields_by_name['endpoint']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDENDPOINT'].fields_by_name['protocol']._loaded_options = None
@@ -104,6 +122,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEDENDPOINT'].fields_by_name['cell_callers']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDENDPOINT'].fields_by_name['organization_callers']._loaded_options = None
   _globals['_RESOLVEDENDPOINT'].fields_by_name['organization_callers']._serialized_options = b'\342A\001\003'
+  _globals['_RESOLVEDENDPOINT'].fields_by_name['traffic_policy']._loaded_options = None
+  _globals['_RESOLVEDENDPOINT'].fields_by_name['traffic_policy']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDCONNECTION'].fields_by_name['connection']._loaded_options = None
   _globals['_RESOLVEDCONNECTION'].fields_by_name['connection']._serialized_options = b'\342A\001\003'
   _globals['_RESOLVEDCONNECTION'].fields_by_name['cell']._loaded_options = None
@@ -144,26 +164,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INJECTION'].fields_by_name['host']._serialized_options = b'\342A\001\001'
   _globals['_INJECTION'].fields_by_name['port']._loaded_options = None
   _globals['_INJECTION'].fields_by_name['port']._serialized_options = b'\342A\001\001'
-  _globals['_RESOLVEDCELL']._serialized_start=178
-  _globals['_RESOLVEDCELL']._serialized_end=422
-  _globals['_CELLFRAME']._serialized_start=425
-  _globals['_CELLFRAME']._serialized_end=816
-  _globals['_OUTBOUNDCONNECTION']._serialized_start=818
-  _globals['_OUTBOUNDCONNECTION']._serialized_end=932
-  _globals['_RESOLVEDCOMPONENT']._serialized_start=935
-  _globals['_RESOLVEDCOMPONENT']._serialized_end=1376
-  _globals['_RESOLVEDCOMPONENT_LABELSENTRY']._serialized_start=1331
-  _globals['_RESOLVEDCOMPONENT_LABELSENTRY']._serialized_end=1376
-  _globals['_RESOLVEDENDPOINT']._serialized_start=1379
-  _globals['_RESOLVEDENDPOINT']._serialized_end=1696
-  _globals['_RESOLVEDCONNECTION']._serialized_start=1699
-  _globals['_RESOLVEDCONNECTION']._serialized_end=2063
-  _globals['_CELLTARGET']._serialized_start=2065
-  _globals['_CELLTARGET']._serialized_end=2173
-  _globals['_ORGANIZATIONTARGET']._serialized_start=2175
-  _globals['_ORGANIZATIONTARGET']._serialized_end=2287
-  _globals['_EXTERNALTARGET']._serialized_start=2289
-  _globals['_EXTERNALTARGET']._serialized_end=2345
-  _globals['_INJECTION']._serialized_start=2347
-  _globals['_INJECTION']._serialized_end=2440
+  _globals['_RESOLVEDCELL']._serialized_start=254
+  _globals['_RESOLVEDCELL']._serialized_end=498
+  _globals['_CELLFRAME']._serialized_start=501
+  _globals['_CELLFRAME']._serialized_end=892
+  _globals['_OUTBOUNDCONNECTION']._serialized_start=894
+  _globals['_OUTBOUNDCONNECTION']._serialized_end=1008
+  _globals['_RESOLVEDCOMPONENT']._serialized_start=1011
+  _globals['_RESOLVEDCOMPONENT']._serialized_end=1514
+  _globals['_RESOLVEDCOMPONENT_LABELSENTRY']._serialized_start=1469
+  _globals['_RESOLVEDCOMPONENT_LABELSENTRY']._serialized_end=1514
+  _globals['_RESOLVEDSECRET']._serialized_start=1517
+  _globals['_RESOLVEDSECRET']._serialized_end=1740
+  _globals['_RESOLVEDSECRETKEY']._serialized_start=1742
+  _globals['_RESOLVEDSECRETKEY']._serialized_end=1804
+  _globals['_RESOLVEDENDPOINT']._serialized_start=1807
+  _globals['_RESOLVEDENDPOINT']._serialized_end=2192
+  _globals['_RESOLVEDCONNECTION']._serialized_start=2195
+  _globals['_RESOLVEDCONNECTION']._serialized_end=2559
+  _globals['_CELLTARGET']._serialized_start=2561
+  _globals['_CELLTARGET']._serialized_end=2669
+  _globals['_ORGANIZATIONTARGET']._serialized_start=2671
+  _globals['_ORGANIZATIONTARGET']._serialized_end=2783
+  _globals['_EXTERNALTARGET']._serialized_start=2785
+  _globals['_EXTERNALTARGET']._serialized_end=2841
+  _globals['_INJECTION']._serialized_start=2843
+  _globals['_INJECTION']._serialized_end=2936
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,11 @@ isort:skip_file
 """
 
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
+from cellplane.api.type.v1 import traffic_policy_pb2 as _traffic_policy_pb2
 from cellplane.api.type.v1 import workload_pb2 as _workload_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -198,6 +200,7 @@ class ResolvedComponent(_message.Message):
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     component: _builtins.str
     """Id of the component."""
     release: _builtins.str
@@ -220,6 +223,10 @@ class ResolvedComponent(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the component that its objects carry, already prefixed."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolvedSecret]:
+        """The secrets that its workload and its endpoints refer to, by name."""
+
     def __init__(
         self,
         *,
@@ -230,14 +237,85 @@ class ResolvedComponent(_message.Message):
         endpoints: _abc.Iterable[Global___ResolvedEndpoint] | None = ...,
         connections: _abc.Iterable[Global___ResolvedConnection] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        secrets: _abc.Iterable[Global___ResolvedSecret] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "connections", b"connections", "endpoints", b"endpoints", "kind", b"kind", "labels", b"labels", "release", b"release", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "connections", b"connections", "endpoints", b"endpoints", "kind", b"kind", "labels", b"labels", "release", b"release", "secrets", b"secrets", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolvedComponent: _TypeAlias = ResolvedComponent  # noqa: Y015
+
+@_typing.final
+class ResolvedSecret(_message.Message):
+    """A secret reference as it is in one environment, with the keys that a component
+    needs of it. Never a value.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_REFERENCE_FIELD_NUMBER: _builtins.int
+    SECRET_STORE_FIELD_NUMBER: _builtins.int
+    REMOTE_KEY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    REFRESH_INTERVAL_FIELD_NUMBER: _builtins.int
+    secret_reference: _builtins.str
+    """Name of the secret reference, as the component writes it."""
+    secret_store: _builtins.str
+    """The `ClusterSecretStore` of the data planes that has it."""
+    remote_key: _builtins.str
+    """What the store knows it by."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolvedSecretKey]:
+        """The keys that the component needs, by key."""
+
+    @_builtins.property
+    def refresh_interval(self) -> _duration_pb2.Duration:
+        """How often the store is asked again."""
+
+    def __init__(
+        self,
+        *,
+        secret_reference: _builtins.str = ...,
+        secret_store: _builtins.str = ...,
+        remote_key: _builtins.str = ...,
+        keys: _abc.Iterable[Global___ResolvedSecretKey] | None = ...,
+        refresh_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refresh_interval", b"refresh_interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "refresh_interval", b"refresh_interval", "remote_key", b"remote_key", "secret_reference", b"secret_reference", "secret_store", b"secret_store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolvedSecret: _TypeAlias = ResolvedSecret  # noqa: Y015
+
+@_typing.final
+class ResolvedSecretKey(_message.Message):
+    """One key of a secret, and where the store has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PROPERTY_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key."""
+    property: _builtins.str
+    """The property of the remote secret."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        property: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "property", b"property"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolvedSecretKey: _TypeAlias = ResolvedSecretKey  # noqa: Y015
 
 @_typing.final
 class ResolvedEndpoint(_message.Message):
@@ -254,6 +332,7 @@ class ResolvedEndpoint(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     CELL_CALLERS_FIELD_NUMBER: _builtins.int
     ORGANIZATION_CALLERS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """Id of the endpoint, unique in the component."""
     protocol: _endpoint_pb2.Protocol.ValueType
@@ -280,6 +359,10 @@ class ResolvedEndpoint(_message.Message):
         it in this environment.
         """
 
+    @_builtins.property
+    def traffic_policy(self) -> _traffic_policy_pb2.TrafficPolicy:
+        """What gateways do with its traffic."""
+
     def __init__(
         self,
         *,
@@ -292,10 +375,11 @@ class ResolvedEndpoint(_message.Message):
         hostname: _builtins.str = ...,
         cell_callers: _abc.Iterable[_builtins.str] | None = ...,
         organization_callers: _abc.Iterable[_builtins.str] | None = ...,
+        traffic_policy: _traffic_policy_pb2.TrafficPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic_policy", b"traffic_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_callers", b"cell_callers", "endpoint", b"endpoint", "hostname", b"hostname", "organization_callers", b"organization_callers", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "visibilities", b"visibilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_callers", b"cell_callers", "endpoint", b"endpoint", "hostname", b"hostname", "organization_callers", b"organization_callers", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

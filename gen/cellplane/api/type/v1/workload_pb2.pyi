@@ -84,6 +84,7 @@ class Workload(_message.Message):
     RUN_AS_USER_FIELD_NUMBER: _builtins.int
     WRITABLE_PATHS_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
+    SECRET_MOUNTS_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """The container image, by tag or digest."""
     replicas: _builtins.int
@@ -138,6 +139,10 @@ class Workload(_message.Message):
         the node's disk; the rest of the file system is read-only.
         """
 
+    @_builtins.property
+    def secret_mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretMount]:
+        """Folders with a file for each key of a secret; changed where the secret changes."""
+
     def __init__(
         self,
         *,
@@ -155,10 +160,11 @@ class Workload(_message.Message):
         run_as_user: _builtins.int | None = ...,
         writable_paths: _abc.Iterable[_builtins.str] | None = ...,
         retries: _builtins.int | None = ...,
+        secret_mounts: _abc.Iterable[Global___SecretMount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_retries", b"_retries", "_run_as_user", b"_run_as_user", "autoscaling", b"autoscaling", "liveness_probe", b"liveness_probe", "readiness_probe", b"readiness_probe", "replicas", b"replicas", "resources", b"resources", "retries", b"retries", "run_as_user", b"run_as_user", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_retries", b"_retries", "_run_as_user", b"_run_as_user", "args", b"args", "autoscaling", b"autoscaling", "command", b"command", "env", b"env", "image", b"image", "liveness_probe", b"liveness_probe", "readiness_probe", b"readiness_probe", "replicas", b"replicas", "resources", b"resources", "retries", b"retries", "run_as_user", b"run_as_user", "schedule", b"schedule", "volumes", b"volumes", "writable_paths", b"writable_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "_retries", b"_retries", "_run_as_user", b"_run_as_user", "args", b"args", "autoscaling", b"autoscaling", "command", b"command", "env", b"env", "image", b"image", "liveness_probe", b"liveness_probe", "readiness_probe", b"readiness_probe", "replicas", b"replicas", "resources", b"resources", "retries", b"retries", "run_as_user", b"run_as_user", "schedule", b"schedule", "secret_mounts", b"secret_mounts", "volumes", b"volumes", "writable_paths", b"writable_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
@@ -184,13 +190,20 @@ class EnvironmentVariable(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     SECRET_KEY_FIELD_NUMBER: _builtins.int
+    SECRET_REFERENCE_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, as in C: letters, digits and underscores."""
     value: _builtins.str
     """Its value, taken literally: nothing in it is expanded."""
     @_builtins.property
     def secret_key(self) -> Global___SecretKey:
-        """Where the value is kept, instead of `value`."""
+        """Where the value is kept, instead of `value`: a Secret that somebody else puts
+        into the cell's namespace.
+        """
+
+    @_builtins.property
+    def secret_reference_key(self) -> Global___SecretReferenceKey:
+        """Where the value is kept, instead of `value`: a key of a secret reference."""
 
     def __init__(
         self,
@@ -198,14 +211,73 @@ class EnvironmentVariable(_message.Message):
         name: _builtins.str = ...,
         value: _builtins.str = ...,
         secret_key: Global___SecretKey | None = ...,
+        secret_reference_key: Global___SecretReferenceKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["secret_key", b"secret_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["secret_key", b"secret_key", "secret_reference_key", b"secret_reference_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "secret_key", b"secret_key", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "secret_key", b"secret_key", "secret_reference_key", b"secret_reference_key", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnvironmentVariable: _TypeAlias = EnvironmentVariable  # noqa: Y015
+
+@_typing.final
+class SecretReferenceKey(_message.Message):
+    """A key of a secret reference of the same project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_REFERENCE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    secret_reference: _builtins.str
+    """Name of the secret reference: `organizations/*/projects/*/secretReferences/*`."""
+    key: _builtins.str
+    """One of its keys."""
+    def __init__(
+        self,
+        *,
+        secret_reference: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "secret_reference", b"secret_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretReferenceKey: _TypeAlias = SecretReferenceKey  # noqa: Y015
+
+@_typing.final
+class SecretMount(_message.Message):
+    """A folder with a file for each key of a secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_REFERENCE_FIELD_NUMBER: _builtins.int
+    MOUNT_PATH_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    secret_reference: _builtins.str
+    """Name of the secret reference: `organizations/*/projects/*/secretReferences/*`."""
+    mount_path: _builtins.str
+    """Where the process finds the folder. It cannot write there."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The keys that get a file. Default: all that the secret reference has."""
+
+    def __init__(
+        self,
+        *,
+        secret_reference: _builtins.str = ...,
+        mount_path: _builtins.str = ...,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "mount_path", b"mount_path", "secret_reference", b"secret_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretMount: _TypeAlias = SecretMount  # noqa: Y015
 
 @_typing.final
 class SecretKey(_message.Message):
