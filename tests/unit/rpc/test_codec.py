@@ -23,7 +23,7 @@ from cellplane.api.type.v1 import (
     resolved_cell_pb2,
     workload_pb2,
 )
-from cellplane.cell import cell, condition, manifest, plane, problem, visibility, workload
+from cellplane.cell import cell, condition, manifest, plane, problem, traffic, visibility, workload
 from cellplane.cell.problem import Invalid
 from cellplane.cell.protocol import Protocol
 from cellplane.rpc.codec import Codec
@@ -37,11 +37,22 @@ CONDITIONS = Codec(condition.Condition, condition_pb2.Condition)
 CAUSES = Codec(condition.Cause, condition_pb2.Cause)
 PROBLEMS = Codec(problem.Problem, problem_pb2.Problem)
 
-TARGETS = {
-    "cell": cell.CellTarget,
-    "organization": cell.OrganizationTarget,
-    "external": cell.ExternalTarget,
+ONE_OF: dict[type, dict[str, type]] = {
+    cell.ResolvedConnection: {
+        "cell": cell.CellTarget,
+        "organization": cell.OrganizationTarget,
+        "external": cell.ExternalTarget,
+    },
+    traffic.Authentication: {
+        "jwt": traffic.JwtAuthentication,
+        "oidc": traffic.OidcAuthentication,
+        "api_key": traffic.ApiKeyAuthentication,
+        "basic": traffic.BasicAuthentication,
+        "mutual_tls": traffic.MutualTlsAuthentication,
+        "external": traffic.ExternalAuthentication,
+    },
 }
+"""Of these fields exactly one is set."""
 LEAVES: dict[Any, st.SearchStrategy[Any]] = {
     # The wire's strings are UTF-8: surrogates are no text.
     str: st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
@@ -71,11 +82,10 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
     fields = {name: values(field) for name, field in typing.get_type_hints(hint).items()}
-    if hint is cell.ResolvedConnection:
-        # Exactly one target is set.
-        rest = st.fixed_dictionaries({n: field for n, field in fields.items() if n not in TARGETS})
-        one = st.one_of(*(st.fixed_dictionaries({n: values(t)}) for n, t in TARGETS.items()))
-        return st.builds(lambda target, given: hint(**target, **given), one, rest)
+    if choices := ONE_OF.get(hint):
+        rest = st.fixed_dictionaries({n: field for n, field in fields.items() if n not in choices})
+        one = st.one_of(*(st.fixed_dictionaries({n: values(t)}) for n, t in choices.items()))
+        return st.builds(lambda chosen, given: hint(**chosen, **given), one, rest)
     return st.fixed_dictionaries(fields).map(lambda given: hint(**given))
 
 
