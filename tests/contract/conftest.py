@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cellplane.store.database import Database
 from cellplane.store.resources import Resources, ResourceTables, Stored
 from cellplane.testing.postgres import PostgresServer, postgresql
+from tests.contract.methods import Api, Calls, make_api
 
 HERE = Path(__file__).parent
 MIGRATIONS = HERE / "migrations"
@@ -101,3 +102,15 @@ def stored() -> Callable[..., Stored]:
         )
 
     return make
+
+
+@pytest.fixture
+def calls() -> Calls:
+    """What the hooks saw."""
+    return Calls()
+
+
+@pytest.fixture
+def api(database: Database, resources: Resources, clock: TestClock, calls: Calls) -> Api:
+    """The standard methods of a few collections."""
+    return make_api(database, resources, clock, calls)

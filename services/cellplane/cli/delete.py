@@ -23,12 +23,17 @@ def delete(
     ignore_not_found: Annotated[
         bool, typer.Option("--ignore-not-found", help="Succeed where it does not exist.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, and what stands in the way.")
+    ] = False,
     organization: Organization = None,
     profile: Profile = None,
 ) -> None:
     """Delete resources. Without --force, one that others need is refused, naming them.
 
-    Example: cellplane delete project boutique --force
+    With --dry-run nothing changes, and the exit code tells whether it would pass.
+
+    Example: cellplane delete project boutique --force --dry-run
     """
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
@@ -48,7 +53,10 @@ def delete(
 
         documents = load(filename or [], chosen.organization)
         targets = [(document.kind, document.name) for document in documents]
-    run(_delete(chosen, targets, force, ignore_not_found))
+    if dry_run:
+        run(_plan(chosen, targets, force, ignore_not_found))
+    else:
+        run(_delete(chosen, targets, force, ignore_not_found))
 
 
 async def _delete(
@@ -56,14 +64,49 @@ async def _delete(
 ) -> None:
     from cellplane.cli.engine import Client
 
-    # What is deeper belongs to what is not; what others refer to goes after them.
-    order = {"Deployment": 0, "Component": 1, "Project": 2, "DeploymentPipeline": 3}
-    last = len(order)
-    targets = sorted(
-        targets,
-        key=lambda t: (order.get(t[0].name, last + (t[0].name == "Organization")), t[1]),
-    )
+    targets = _in_order(targets)
     async with Client(profile) as client:
         for kind, name in targets:
             await client.delete(kind, name, force=force, allow_missing=allow_missing)
             print(f"{kind.singular} {kind.short(name)} deleted", flush=True)
+
+
+def _in_order(targets: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    # What is deeper belongs to what is not; what others refer to goes after them.
+    order = {"Deployment": 0, "Component": 1, "Project": 2, "DeploymentPipeline": 3}
+    last = len(order)
+    return sorted(
+        targets,
+        key=lambda t: (order.get(t[0].name, last + (t[0].name == "Organization")), t[1]),
+    )
+
+
+async def _plan(
+    profile: Any, targets: list[tuple[Any, str]], force: bool, allow_missing: bool
+) -> None:
+    from cellplane.cli.engine import Client
+    from cellplane.cli.exits import Ended
+
+    obstacles: list[str] = []
+    going = {name for _, name in targets}
+    async with Client(profile) as client:
+        for kind, name in _in_order(targets):
+            plan = await client.plan_deletion(kind, name, force=force, allow_missing=allow_missing)
+            if plan is None:
+                continue
+            for deleted in plan.deletions:
+                print(f"{deleted} would be deleted")
+            for cell in plan.cells:
+                print(f"{cell} would end on its clusters")
+            # What goes with another document of the same command is in nobody's way.
+            obstacles += [
+                f"{name}: {obstacle.message}"
+                for obstacle in plan.obstacles
+                if obstacle.resource not in going
+            ]
+    if obstacles:
+        raise Ended(
+            message=f"the deletion would be refused: {len(obstacles)} in the way",
+            status="FAILED_PRECONDITION",
+            findings=obstacles,
+        )

@@ -16,13 +16,15 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from cellplane.cli.exits import Ended, of_rpc, usage
-from cellplane.cli.kinds import Kind
+from cellplane.cli.kinds import Kind, method
 from cellplane.cli.profile import Profile
 from cellplane.rpc.client import Channels
 from cellplane.rpc.tls import ClientTLS
 
 T = TypeVar("T")
 _PAGE = 500
+_MODEL = "cellplane.api.model.v1"
+_PLACEMENT = "cellplane.api.placement.v1"
 _MAX_MESSAGE = 64 * 1024 * 1024
 
 
@@ -111,6 +113,30 @@ class Client:
         method = self._method(kind, "Delete")
         request = _request(method, name=name, force=force, allow_missing=allow_missing)
         await self.call(kind.service, method, request)
+
+    async def plan_deletion(
+        self, kind: Kind, name: str, *, force: bool, allow_missing: bool
+    ) -> Any:
+        """What deleting one resource would do; ``None`` where it does not exist and may not."""
+        if kind.service == "model":
+            found = method(f"{_MODEL}.DeletionService.PlanDeletion")
+        elif kind.name == "DataPlane":
+            found = method(f"{_PLACEMENT}.DataPlaneService.PlanDataPlaneDeletion")
+        else:
+            found = None
+        try:
+            if found is not None:
+                return await self.call(kind.service, found, _request(found, name=name, force=force))
+            await self.get(kind, name)
+        except Ended as ended:
+            if allow_missing and ended.status == "NOT_FOUND":
+                return None
+            raise
+        # Nothing belongs to it, and nothing refers to it.
+        plan: Any = message_factory.GetMessageClass(
+            method(f"{_MODEL}.DeletionService.PlanDeletion").output_type
+        )(deletions=[name])
+        return plan
 
     async def put(
         self, kind: Kind, resource: Message, *, validate_only: bool, **places: Any

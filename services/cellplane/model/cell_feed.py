@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from cellplane.cell.problem import Invalid, OutOfRange, Problem
 from cellplane.model.repository import CellRow, Repository
-from cellplane.store.database import Database
+from cellplane.store.database import Database, Transaction
 
 BOOKMARK_SECONDS = 15.0
 _PAGE = 200
@@ -42,7 +42,14 @@ class CellStep:
 class CellFeed:
     """Reads the feed for any number of watchers."""
 
-    def __init__(self, database: Database, repository: Repository) -> None:
+    def __init__(
+        self,
+        database: Database,
+        repository: Repository,
+        waited_for: Callable[[Transaction], Awaitable[Sequence[str]]],
+    ) -> None:
+        """``waited_for(tx)`` names Cells that ended, and whose end somebody waits for."""
+        self._waited_for = waited_for
         self._database = database
         self._repository = repository
         self._bells: set[asyncio.Event] = set()
@@ -100,7 +107,13 @@ class CellFeed:
                 if not _is_gone(row):
                     yield CellStep(type=StepType.WANTED, row=row)
             if not rows:
-                return
+                break
+        # Who starts anew has not heard of their end, and says where they are left.
+        async with self._database.snapshot() as tx:
+            ended = await self._repository.read_cells(tx, await self._waited_for(tx))
+        for row in ended.values():
+            if row.is_deleted:
+                yield CellStep(type=StepType.DELETED, row=row)
 
 
 def _is_gone(row: CellRow) -> bool:

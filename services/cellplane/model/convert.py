@@ -18,6 +18,7 @@ from cellplane.api.model.v1 import (
     deployment_pb2,
     deployment_pipeline_pb2,
     environment_pb2,
+    operation_pb2,
     organization_pb2,
     project_pb2,
     promotion_pb2,
@@ -67,6 +68,7 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.DEPLOYMENT: deployment_pb2.Deployment,
         Kind.PROMOTION: promotion_pb2.Promotion,
         Kind.CELL: cell_pb2.Cell,
+        Kind.OPERATION: operation_pb2.Operation,
     }
 )
 

@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from google.longrunning import operations_pb2_grpc
 
 from cellplane.api.model.v1 import (
     cell_pb2_grpc,
     component_pb2_grpc,
+    deletion_pb2_grpc,
     deployment_pb2_grpc,
     deployment_pipeline_pb2_grpc,
     environment_pb2_grpc,
+    operation_pb2_grpc,
     organization_pb2_grpc,
     project_pb2_grpc,
     promotion_pb2_grpc,
@@ -30,12 +33,14 @@ from cellplane.model.check import Checker
 from cellplane.model.convert import Codecs
 from cellplane.model.delete import Deleter
 from cellplane.model.effects import Effects
+from cellplane.model.operations import Operations
 from cellplane.model.promotion import Promoter
 from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
 from cellplane.model.service_cells import CellService
 from cellplane.model.service_changes import ResourceChangeService
+from cellplane.model.service_operations import DeletionService, LongRunning, OperationService
 from cellplane.model.service_resources import ResourceService
 from cellplane.model.service_standard import (
     ComponentService,
@@ -95,12 +100,14 @@ async def serve_model(
     repository = Repository()
     records = Records(resources, clock)
     codecs = Codecs()
-    cell_feed = CellFeed(database, repository)
+    operations = Operations(resources, records, repository)
+    cell_feed = CellFeed(database, repository, operations.waited_for)
     whole = Whole(codecs, repository, records, cell_feed.ring)
     effects = Effects(codecs, repository, records, Resolver(codecs, repository, whole))
     checker = Checker(codecs, repository, zones)
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)
+    deleter = Deleter(codecs, repository, records, effects)
     writes = Writes(
         transactions=transactions,
         tokens=tokens,
@@ -108,7 +115,7 @@ async def serve_model(
         records=records,
         checker=checker,
         effects=effects,
-        deleter=Deleter(codecs, repository, records, effects),
+        deleter=deleter,
     )
     promoter = Promoter(codecs, repository, records, checker, effects)
     applier = Applier(codecs, records, checker, effects)
@@ -173,7 +180,19 @@ async def serve_model(
             (
                 "CellService",
                 cell_pb2_grpc.add_CellServiceServicer_to_server,
-                CellService(database, resources, records, repository, cell_feed, tokens),
+                CellService(
+                    database, resources, records, repository, cell_feed, tokens, operations
+                ),
+            ),
+            (
+                "DeletionService",
+                deletion_pb2_grpc.add_DeletionServiceServicer_to_server,
+                DeletionService(transactions, records, deleter, operations),
+            ),
+            (
+                "OperationService",
+                operation_pb2_grpc.add_OperationServiceServicer_to_server,
+                OperationService(writes),
             ),
             (
                 "WorkloadService",
@@ -182,4 +201,9 @@ async def serve_model(
             ),
         ):
             server.add(_PACKAGE + name, add, servicer)
+        server.add(
+            "google.longrunning.Operations",
+            operations_pb2_grpc.add_OperationsServicer_to_server,
+            LongRunning(transactions, writes, records, operations, feed),
+        )
         yield

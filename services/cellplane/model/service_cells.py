@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from cellplane.api.model.v1 import cell_pb2, cell_pb2_grpc
@@ -13,10 +13,15 @@ from cellplane.model.cell_feed import CellFeed, CellStep, StepType
 from cellplane.model.cells import is_same_to_a_user, status_of, view
 from cellplane.model.convert import write
 from cellplane.model.domain.kinds import Kind, pattern
-from cellplane.model.records import Records
+from cellplane.model.operations import Operations
+from cellplane.model.records import Record, Records
 from cellplane.model.repository import Repository
+from cellplane.model.writes import collection_of
+from cellplane.resource.batches import batch
+from cellplane.resource.lists import page, read_query
 from cellplane.resource.standard import etag_of
-from cellplane.rpc.pagination import Listing, PageTokens
+from cellplane.resource.stored import StoredSource
+from cellplane.rpc.pagination import PageTokens
 from cellplane.store.database import Database, Transaction
 from cellplane.store.resources import Resources, Stored
 
@@ -26,6 +31,7 @@ _STEPS: Mapping[StepType, cell_pb2.WatchCellsResponse.Type.ValueType] = {
     StepType.SYNCED: cell_pb2.WatchCellsResponse.SYNCED,
     StepType.BOOKMARK: cell_pb2.WatchCellsResponse.BOOKMARK,
 }
+_CELLS = collection_of(Kind.CELL)
 
 
 class Cells:
@@ -46,7 +52,7 @@ class Cells:
             )
         return (await self.views(tx, [stored]))[0]
 
-    async def views(self, tx: Transaction, found: list[Stored]) -> list[cell_pb2.Cell]:
+    async def views(self, tx: Transaction, found: Sequence[Stored]) -> list[cell_pb2.Cell]:
         """Cells with what was seen of them."""
         statuses = await self._repository.read_statuses(tx, [s.name for s in found])
         cells = []
@@ -72,6 +78,7 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
         repository: Repository,
         feed: CellFeed,
         tokens: PageTokens,
+        operations: Operations,
     ) -> None:
         self._database = database
         self._resources = resources
@@ -79,6 +86,7 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
         self._repository = repository
         self._feed = feed
         self._tokens = tokens
+        self._operations = operations
         self._cells = Cells(database, resources, repository)
 
     async def GetCell(  # noqa: N802 - the contract's name
@@ -95,22 +103,29 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
     ) -> cell_pb2.ListCellsResponse:
         """List Cells, by name."""
         del context
-        listing = Listing(method="ListCells", parent=request.parent)
-        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
+        _CELLS.parse_parent(request.parent, across=True)
+        query = read_query(request, cell_pb2.Cell.DESCRIPTOR)
         async with self._database.snapshot() as tx:
-            found = await self._resources.list(
-                tx,
-                kind=Kind.CELL.value,
+            source = StoredSource(
+                tx=tx,
+                database=self._database,
+                resources=self._resources,
+                collection=_CELLS,
                 parent=request.parent,
-                after=page.cursor[0] if page.cursor else "",
-                limit=page.size + 1,
+                query=query,
+                view=lambda rows: self._cells.views(tx, rows),
             )
-            cells = await self._cells.views(tx, list(found[: page.size]))
-        more = len(found) > page.size
-        return cell_pb2.ListCellsResponse(
-            cells=cells,
-            next_page_token=self._tokens.next(listing, (cells[-1].name,)) if more else "",
-        )
+            cells, token = await page(source, request, query, self._tokens, parent=request.parent)
+        return cell_pb2.ListCellsResponse(cells=cells, next_page_token=token)
+
+    async def BatchGetCells(  # noqa: N802
+        self, request: cell_pb2.BatchGetCellsRequest, context: Any
+    ) -> cell_pb2.BatchGetCellsResponse:
+        """Read several Cells."""
+        del context
+        async with self._database.snapshot() as tx:
+            found = await batch(tx, self._resources, _CELLS, request)
+            return cell_pb2.BatchGetCellsResponse(cells=await self._cells.views(tx, found))
 
     async def GetResolvedCell(  # noqa: N802
         self, request: cell_pb2.GetResolvedCellRequest, context: Any
@@ -158,15 +173,25 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
         async with self._database.transaction() as tx:
             record = await self._records.get(tx, request.name)
             if record is None:
-                raise NotFound(f"{request.name} does not exist", metadata={"name": request.name})
-            known = (await self._repository.read_statuses(tx, [request.name])).get(request.name)
-            before = None if known is None else cell_pb2.Cell.FromString(known)
-            if before == status:
-                return cell_pb2.ReportCellStatusResponse()
-            await self._repository.write_status(tx, request.name, write(status))
-            if not is_same_to_a_user(view(record.message, before), view(record.message, status)):
-                await self._records.write(tx, record.message, record.stored)
+                left = [plane.data_plane for plane in request.cell.data_planes]
+                await self._operations.seen(tx, request.name, left)
+            else:
+                await self._note(tx, record, status)
+        if record is None:
+            raise NotFound(f"{request.name} does not exist", metadata={"name": request.name})
         return cell_pb2.ReportCellStatusResponse()
+
+    async def _note(self, tx: Transaction, record: Record, status: cell_pb2.Cell) -> None:
+        name = record.stored.name
+        known = (await self._repository.read_statuses(tx, [name])).get(name)
+        before = None if known is None else cell_pb2.Cell.FromString(known)
+        if before is None:
+            await self._operations.revive(tx, name)
+        if before == status:
+            return
+        await self._repository.write_status(tx, name, write(status))
+        if not is_same_to_a_user(view(record.message, before), view(record.message, status)):
+            await self._records.write(tx, record.message, record.stored)
 
 
 def _step(step: CellStep) -> cell_pb2.WatchCellsResponse:

@@ -62,6 +62,14 @@ class OrganizationService(organization_pb2_grpc.OrganizationServiceServicer):
         """List them, by name."""
         return await self._methods.list(request, organization_pb2.ListOrganizationsResponse())
 
+    async def BatchGetOrganizations(
+        self, request: organization_pb2.BatchGetOrganizationsRequest, context: Any
+    ) -> organization_pb2.BatchGetOrganizationsResponse:
+        """Read several."""
+        return await self._methods.batch_get(
+            request, organization_pb2.BatchGetOrganizationsResponse()
+        )
+
     async def UpdateOrganization(
         self, request: organization_pb2.UpdateOrganizationRequest, context: Any
     ) -> organization_pb2.Organization:
@@ -98,6 +106,14 @@ class EnvironmentService(environment_pb2_grpc.EnvironmentServiceServicer):
     ) -> environment_pb2.ListEnvironmentsResponse:
         """List them, by name."""
         return await self._methods.list(request, environment_pb2.ListEnvironmentsResponse())
+
+    async def BatchGetEnvironments(
+        self, request: environment_pb2.BatchGetEnvironmentsRequest, context: Any
+    ) -> environment_pb2.BatchGetEnvironmentsResponse:
+        """Read several."""
+        return await self._methods.batch_get(
+            request, environment_pb2.BatchGetEnvironmentsResponse()
+        )
 
     async def UpdateEnvironment(
         self, request: environment_pb2.UpdateEnvironmentRequest, context: Any
@@ -140,6 +156,14 @@ class DeploymentPipelineService(deployment_pipeline_pb2_grpc.DeploymentPipelineS
             request, deployment_pipeline_pb2.ListDeploymentPipelinesResponse()
         )
 
+    async def BatchGetDeploymentPipelines(
+        self, request: deployment_pipeline_pb2.BatchGetDeploymentPipelinesRequest, context: Any
+    ) -> deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse:
+        """Read several."""
+        return await self._methods.batch_get(
+            request, deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse()
+        )
+
     async def UpdateDeploymentPipeline(
         self, request: deployment_pipeline_pb2.UpdateDeploymentPipelineRequest, context: Any
     ) -> deployment_pipeline_pb2.DeploymentPipeline:
@@ -176,6 +200,12 @@ class ProjectService(project_pb2_grpc.ProjectServiceServicer):
     ) -> project_pb2.ListProjectsResponse:
         """List them, by name."""
         return await self._methods.list(request, project_pb2.ListProjectsResponse())
+
+    async def BatchGetProjects(
+        self, request: project_pb2.BatchGetProjectsRequest, context: Any
+    ) -> project_pb2.BatchGetProjectsResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, project_pb2.BatchGetProjectsResponse())
 
     async def UpdateProject(
         self, request: project_pb2.UpdateProjectRequest, context: Any
@@ -251,6 +281,12 @@ class ComponentService(component_pb2_grpc.ComponentServiceServicer):
         """List them, by name."""
         return await self._methods.list(request, component_pb2.ListComponentsResponse())
 
+    async def BatchGetComponents(
+        self, request: component_pb2.BatchGetComponentsRequest, context: Any
+    ) -> component_pb2.BatchGetComponentsResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, component_pb2.BatchGetComponentsResponse())
+
     async def UpdateComponent(
         self, request: component_pb2.UpdateComponentRequest, context: Any
     ) -> component_pb2.Component:
@@ -288,6 +324,12 @@ class DeploymentService(deployment_pb2_grpc.DeploymentServiceServicer):
         """List them, by name."""
         return await self._methods.list(request, deployment_pb2.ListDeploymentsResponse())
 
+    async def BatchGetDeployments(
+        self, request: deployment_pb2.BatchGetDeploymentsRequest, context: Any
+    ) -> deployment_pb2.BatchGetDeploymentsResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, deployment_pb2.BatchGetDeploymentsResponse())
+
     async def UpdateDeployment(
         self, request: deployment_pb2.UpdateDeploymentRequest, context: Any
     ) -> deployment_pb2.Deployment:
@@ -318,6 +360,12 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):
     ) -> release_pb2.ListReleasesResponse:
         """List them, by name."""
         return await self._methods.list(request, release_pb2.ListReleasesResponse())
+
+    async def BatchGetReleases(
+        self, request: release_pb2.BatchGetReleasesRequest, context: Any
+    ) -> release_pb2.BatchGetReleasesResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, release_pb2.BatchGetReleasesResponse())
 
 
 class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
@@ -355,3 +403,9 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
     ) -> promotion_pb2.ListPromotionsResponse:
         """List them, by name."""
         return await self._methods.list(request, promotion_pb2.ListPromotionsResponse())
+
+    async def BatchGetPromotions(
+        self, request: promotion_pb2.BatchGetPromotionsRequest, context: Any
+    ) -> promotion_pb2.BatchGetPromotionsResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, promotion_pb2.BatchGetPromotionsResponse())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from cellplane.resource.standard import run
+from cellplane.resource.once import run
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database, Transaction
 from cellplane.store.resources import Resources

@@ -45,6 +45,7 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "deployments": "deployment",
         "promotions": "promotion",
         "cells": "cell",
+        "operations": "operation",
     }
 )
 
@@ -82,6 +83,10 @@ class Methods(Generic[M]):
     async def list(self, request: Any, response: R) -> R:
         """AIP-132."""
         return await self._standard.list(request, response)
+
+    async def batch_get(self, request: Any, response: R) -> R:
+        """AIP-231."""
+        return await self._standard.batch_get(request, response)
 
     async def update(self, request: Any) -> M:
         """AIP-134."""

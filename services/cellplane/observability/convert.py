@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from cellplane.observability.analysis.transitions import DataPlaneHealth, Event
 from cellplane.observability.compiler.compile import compile as compile_telemetry
 from cellplane.rpc.codec import Codec
 from cellplane.rpc.compile import CompileAdapter
+from cellplane.rpc.pagination import Cursor
 
 _HEALTH = "/health"
 
@@ -46,11 +48,12 @@ class HealthCodec:
             name=f"{cell}{_HEALTH}", data_planes=[self._plane.to_wire(plane) for plane in planes]
         )
 
-    def events(self, events: Iterable[Event], token: str) -> health_pb2.ListEventsResponse:
-        """Write a page of events."""
-        return health_pb2.ListEventsResponse(
-            events=[self._event.to_wire(event) for event in events], next_page_token=token
-        )
+    def event(self, event: Event) -> health_pb2.Event:
+        """Write an event."""
+        return self._event.to_wire(event)
+
+
+_EVENT = re.compile(r"(?P<cell>.+)/events/e(?P<number>\d{1,18})")
 
 
 def cell_of_health(name: str) -> str:
@@ -74,17 +77,29 @@ def cell_of_parent(parent: str) -> str:
     return str(cell)
 
 
-def write_cursor(time: datetime, sequence: int) -> tuple[str, ...]:
+def read_event_name(name: str) -> tuple[str, int]:
+    """Read the Cell and the number out of an event's name; raises ``Invalid`` if it is none."""
+    found = _EVENT.fullmatch(name)
+    if found is None or CellName.parse(found["cell"]) is None:
+        raise _invalid(
+            "name",
+            f'"{name}" does not name an event: organizations/*/projects/*/cells/*/events/*',
+            name,
+        )
+    return found["cell"], int(found["number"])
+
+
+def write_cursor(time: datetime, sequence: int) -> Cursor:
     """Write the place behind an event, for a page token."""
-    return time.isoformat(), str(sequence)
+    return time.isoformat(), sequence
 
 
-def read_cursor(cursor: tuple[str, ...]) -> tuple[datetime, int] | None:
+def read_cursor(cursor: Cursor) -> tuple[datetime, int] | None:
     """Read what ``write_cursor`` wrote; ``None`` for the first page."""
     if not cursor:
         return None
     time, sequence = cursor
-    return datetime.fromisoformat(time), int(sequence)
+    return datetime.fromisoformat(str(time)), int(sequence)
 
 
 def _invalid(field: str, message: str, value: str = "") -> Invalid:

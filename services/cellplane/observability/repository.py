@@ -79,6 +79,13 @@ class Repository:
             happened = [] if said_before else list(change.events)
             await _record(tx, cell, [*happened, *await _unheard(tx, cell, events, report, now)])
 
+    async def event(self, cell: str, sequence: int) -> Event | None:
+        """One event of a Cell, by its number."""
+        query = sa.select(EVENTS).where(EVENTS.c.cell == cell, EVENTS.c.sequence == sequence)
+        async with self._database.snapshot() as tx:
+            row = (await tx.execute(query)).one_or_none()
+        return None if row is None else _event(row)
+
     async def events(
         self, cell: str, *, limit: int, before: _Cursor | None = None
     ) -> Sequence[tuple[Event, _Cursor]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cellplane.api.observability.v1 import health_pb2, health_pb2_grpc, telemetry_pb2_grpc
 from cellplane.api.type.v1 import compile_pb2
+from cellplane.cell.problem import NotFound
 from cellplane.observability.convert import (
     HealthCodec,
     cell_of_health,
     cell_of_parent,
     compile_adapter,
     read_cursor,
+    read_event_name,
     write_cursor,
 )
 from cellplane.observability.repository import Repository
-from cellplane.rpc.pagination import Listing, PageTokens
+from cellplane.resource.lists import page, read_query
+from cellplane.rpc.pagination import Cursor, PageTokens
 from cellplane.runtime.clock import Clock
 
 
@@ -65,18 +69,39 @@ class HealthService(health_pb2_grpc.HealthServiceServicer):
         )
         return health_pb2.ReportCellHealthResponse()
 
+    async def GetEvent(  # noqa: N802
+        self, request: health_pb2.GetEventRequest, context: Any
+    ) -> health_pb2.Event:
+        """Answer one event."""
+        del context
+        found = await self._repository.event(*read_event_name(request.name))
+        if found is None:
+            raise NotFound(f"{request.name} does not exist", metadata={"name": request.name})
+        return self._codec.event(found)
+
     async def ListEvents(  # noqa: N802
         self, request: health_pb2.ListEventsRequest, context: Any
     ) -> health_pb2.ListEventsResponse:
         """Answer a page of events, newest first."""
         del context
         cell = cell_of_parent(request.parent)
-        listing = Listing(method="ListEvents", parent=cell)
-        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
-        found = await self._repository.events(
-            cell, limit=page.size + 1, before=read_cursor(page.cursor)
-        )
-        token = ""
-        if len(found) > page.size:
-            token = self._tokens.next(listing, write_cursor(*found[page.size - 1][1]))
-        return self._codec.events((event for event, _ in found[: page.size]), token)
+        query = read_query(request, health_pb2.Event.DESCRIPTOR)
+        source = _Events(cell, self._repository, self._codec)
+        events, token = await page(source, request, query, self._tokens, parent=cell)
+        return health_pb2.ListEventsResponse(events=events, next_page_token=token)
+
+
+class _Events:
+    """The events of a Cell, newest first."""
+
+    ordered = False
+
+    def __init__(self, cell: str, repository: Repository, codec: HealthCodec) -> None:
+        self._cell = cell
+        self._repository = repository
+        self._codec = codec
+
+    async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, health_pb2.Event]]:
+        """Read a stretch."""
+        found = await self._repository.events(self._cell, limit=limit, before=read_cursor(after))
+        return [(write_cursor(*place), self._codec.event(event)) for event, place in found]

@@ -149,6 +149,13 @@ class Model:
                     )
         return found
 
+    async def report_left(self, cell: str, data_planes: Iterable[str]) -> None:
+        """Note where a Cell that ended still is."""
+        planes = [cell_pb2.CellDataPlane(data_plane=name) for name in data_planes]
+        await self._cells.ReportCellStatus(
+            cell_pb2.ReportCellStatusRequest(name=cell, cell=cell_pb2.Cell(data_planes=planes))
+        )
+
     async def report(self, cell: str, status: CellStatus) -> None:
         """Note how a Cell is."""
         await self._cells.ReportCellStatus(

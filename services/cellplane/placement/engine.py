@@ -161,6 +161,7 @@ class Engine:
         if entry is not None:
             entry.wanted = False
             self.workers.wake(cell)
+        self._changed(cell)
 
     def _complete(self, named: set[str]) -> None:
         for cell in [c for c in self._cells if c not in named]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cellplane.api.placement.v1 import (
@@ -18,7 +19,8 @@ from cellplane.placement import convert
 from cellplane.placement.desired import Desired
 from cellplane.placement.engine import Engine
 from cellplane.placement.slots import Slot
-from cellplane.rpc.pagination import Listing, PageTokens
+from cellplane.resource.lists import page, read_query
+from cellplane.rpc.pagination import Cursor, PageTokens
 
 
 class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
@@ -82,16 +84,11 @@ class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
                 pass
             case _:
                 raise _malformed("parent", request.parent, "organizations/*/dataPlanes/*")
-        listing = Listing(method="ListCellRevisions", parent=request.parent)
-        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
-        after = page.cursor[0] if page.cursor else ""
-        named = {_name(slot): slot for slot in self._slots(organization, data_plane)}
-        found = [(name, named[name]) for name in sorted(named) if name > after]
-        shown = found[: page.size]
-        more = len(found) > len(shown)
+        query = read_query(request, cell_revision_pb2.CellRevision.DESCRIPTOR)
+        source = _Slots(self._slots(organization, data_plane))
+        found, token = await page(source, request, query, self._tokens, parent=request.parent)
         return cell_revision_pb2.ListCellRevisionsResponse(
-            cell_revisions=[_head(slot) for _, slot in shown],
-            next_page_token=self._tokens.next(listing, (shown[-1][0],)) if more else "",
+            cell_revisions=found, next_page_token=token
         )
 
     def _slots(self, organization: str, data_plane: str) -> Iterable[Slot]:
@@ -120,6 +117,22 @@ class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
             for o in objects
         )
         return message
+
+
+class _Slots:
+    """Slots by the names of their revisions."""
+
+    ordered = False
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        self._named = sorted(((_name(slot), slot) for slot in slots), key=lambda named: named[0])
+
+    async def read(
+        self, after: Cursor, limit: int
+    ) -> Sequence[tuple[Cursor, cell_revision_pb2.CellRevision]]:
+        """Read a stretch."""
+        start = bisect_right(self._named, after[0], key=lambda named: named[0]) if after else 0
+        return [((name,), _head(slot)) for name, slot in self._named[start : start + limit]]
 
 
 def _name(slot: Slot) -> str:

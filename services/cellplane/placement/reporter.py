@@ -77,6 +77,7 @@ class Reporter:
         self._desired = desired
         self._clock = clock
         self._said: dict[str, CellStatus] = {}
+        self._left: dict[str, list[str]] = {}
         self._unsaid: dict[str, _Unsaid] = {}
         self._times: dict[str, dict[tuple[str, str], tuple[Status, datetime]]] = {}
         self.statuses = Workers("status", self._say_status, at_once=16, settle=COALESCE, pace=PACE)
@@ -157,7 +158,10 @@ class Reporter:
         if entry is None or not entry.wanted:
             self._said.pop(cell, None)
             self._times.pop(cell, None)
+            if entry is None or entry.wanted is False:
+                await self._say_left(cell)
             return
+        self._left.pop(cell, None)
         plain = cell_status(self._view(cell, entry))
         if self._said.get(cell) == plain:
             return
@@ -171,6 +175,21 @@ class Reporter:
                 return
             raise explain(error).to_error() from error
         self._said[cell] = plain
+
+    async def _say_left(self, cell: str) -> None:
+        """Say where a Cell that ended is left: somebody may wait until it is nowhere."""
+        left = sorted(name.rsplit("/", 1)[-1] for name in self._desired.of_cell(cell))
+        if self._left.get(cell) == left:
+            return
+        try:
+            await self._model.report_left(cell, left)
+        except grpc.aio.AioRpcError as error:
+            # It does not exist, as it should be.
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise explain(error).to_error() from error
+        self._left[cell] = left
+        if not left:
+            self._left.pop(cell)
 
     async def _say_health(self, key: str) -> None:
         unsaid = self._unsaid.pop(key, None)

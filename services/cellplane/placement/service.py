@@ -17,6 +17,7 @@ from cellplane.api.placement.v1 import (
     join_grant_pb2,
     join_grant_pb2_grpc,
 )
+from cellplane.api.type.v1 import deletion_pb2
 from cellplane.placement import convert
 from cellplane.placement.desired import Desired
 from cellplane.placement.link.granting import Granting
@@ -102,6 +103,13 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         del context
         return await self._methods.list(request, data_plane_pb2.ListDataPlanesResponse())
 
+    async def BatchGetDataPlanes(  # noqa: N802 - the contract's name
+        self, request: data_plane_pb2.BatchGetDataPlanesRequest, context: Any
+    ) -> data_plane_pb2.BatchGetDataPlanesResponse:
+        """Read several."""
+        del context
+        return await self._methods.batch_get(request, data_plane_pb2.BatchGetDataPlanesResponse())
+
     async def UpdateDataPlane(  # noqa: N802 - the contract's name
         self, request: data_plane_pb2.UpdateDataPlaneRequest, context: Any
     ) -> data_plane_pb2.DataPlane:
@@ -116,6 +124,27 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         """Delete one."""
         del context
         return await self._methods.delete(request)
+
+    async def PlanDataPlaneDeletion(  # noqa: N802 - the contract's name
+        self, request: data_plane_pb2.PlanDataPlaneDeletionRequest, context: Any
+    ) -> data_plane_pb2.PlanDataPlaneDeletionResponse:
+        """Tell what deleting one would do."""
+        del context
+        await self._methods.get(request)
+        cells = sorted(self._desired.of_plane(request.name))
+        return data_plane_pb2.PlanDataPlaneDeletionResponse(
+            deletions=[request.name],
+            obstacles=[
+                deletion_pb2.DeletionObstacle(
+                    resource=cell,
+                    relation=deletion_pb2.DeletionObstacle.BELONGS,
+                    message=f"{cell} is on it: let it go elsewhere first, or use force",
+                )
+                for cell in cells
+                if not request.force
+            ],
+            cells=cells,
+        )
 
     async def _before_write(
         self,
@@ -212,6 +241,13 @@ class JoinGrantService(join_grant_pb2_grpc.JoinGrantServiceServicer):
         """List them, by name."""
         del context
         return await self._methods.list(request, join_grant_pb2.ListJoinGrantsResponse())
+
+    async def BatchGetJoinGrants(  # noqa: N802 - the contract's name
+        self, request: join_grant_pb2.BatchGetJoinGrantsRequest, context: Any
+    ) -> join_grant_pb2.BatchGetJoinGrantsResponse:
+        """Read several."""
+        del context
+        return await self._methods.batch_get(request, join_grant_pb2.BatchGetJoinGrantsResponse())
 
     async def DeleteJoinGrant(  # noqa: N802 - the contract's name
         self, request: join_grant_pb2.DeleteJoinGrantRequest, context: Any

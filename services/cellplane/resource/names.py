@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from cellplane.cell.names import is_id
-from cellplane.cell.problem import Invalid, Problem
+from cellplane.cell.problem import Findings, Invalid, Problem
 
 ACROSS = "-"
 """Reads across a collection, in a parent (AIP-159)."""
@@ -52,6 +52,24 @@ class Collection:
     ) -> Mapping[str, str]:
         """Read the ids out of a parent, ``-`` among them where *across* is allowed."""
         return _match(self.parent_pattern, parent, field, across=across)
+
+
+def require_parent_of(parent: str, names: Sequence[str]) -> None:
+    """Raise ``Invalid`` where a name is not below the parent that a batch names (AIP-231)."""
+    wanted = parent.split("/")
+    findings = Findings()
+    for index, name in enumerate(names):
+        given = name.split("/")[: len(wanted)]
+        if any(one not in (ACROSS, other) for one, other in zip(wanted, given, strict=True)):
+            findings.at("names").at(index).add(
+                "PARENT_DIFFERS", f"{name} is not below {parent}", value=name
+            )
+    if findings.problems:
+        raise Invalid(
+            findings.problems[0].message,
+            problems=findings.problems,
+            metadata={"parent": parent, "name": findings.problems[0].value},
+        )
 
 
 def _match(pattern: str, name: str, field: str, *, across: bool) -> Mapping[str, str]:

@@ -8,11 +8,9 @@ rolls back at its end, so that it cannot answer anything else than the real call
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -25,19 +23,21 @@ from cellplane.cell.problem import (
     Invalid,
     NotFound,
     Precondition,
-    Problem,
 )
+from cellplane.resource.batches import batch
 from cellplane.resource.fields import clear_input, clear_output, immutable_changes, merge
+from cellplane.resource.lists import page, read_query
 from cellplane.resource.names import Collection
+from cellplane.resource.once import run
+from cellplane.resource.stored import StoredSource
 from cellplane.rpc.identity import current_principal
-from cellplane.rpc.pagination import Listing, PageTokens
+from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.validation import Requests
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database, Transaction
-from cellplane.store.resources import Remembered, Resources, Stored, parent_of
+from cellplane.store.resources import Resources, Stored, parent_of
 
 M = TypeVar("M", bound=Message)
-_REMEMBER = timedelta(hours=1)
 _REFERRERS = 10
 
 
@@ -124,25 +124,42 @@ class StandardMethods:
         return found
 
     async def list(self, request: Any, response: M) -> M:
-        """AIP-132 and 158; fills *response*."""
+        """AIP-132, 158 and 160; fills *response*."""
         c = self.collection
         parent = getattr(request, "parent", "")
         if c.parent_pattern:
             c.parse_parent(parent, across=True)
-        listing = Listing(method=request.DESCRIPTOR.full_name, parent=parent)
-        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
-        after = page.cursor[0] if page.cursor else ""
+        descriptor: Any = c.message.DESCRIPTOR
+        query = read_query(request, descriptor)
         async with self._database.snapshot() as tx:
-            found = await self._resources.list(
-                tx, kind=c.kind, parent=parent, after=after, limit=page.size + 1
+
+            async def view(rows: Sequence[Stored]) -> Sequence[Any]:
+                messages = [self.to_message(stored) for stored in rows]
+                await self._hooks.on_read(tx, messages)
+                return messages
+
+            source = StoredSource(
+                tx=tx,
+                database=self._database,
+                resources=self._resources,
+                collection=c,
+                parent=parent,
+                query=query,
+                view=view,
             )
-            messages = [self.to_message(stored) for stored in found[: page.size]]
+            found, token = await page(source, request, query, self._tokens, parent=parent)
+        answer: Any = response
+        getattr(answer, response.DESCRIPTOR.fields[0].name).extend(found)
+        answer.next_page_token = token
+        return response
+
+    async def batch_get(self, request: Any, response: M) -> M:
+        """AIP-231; fills *response*."""
+        async with self._database.snapshot() as tx:
+            found = await batch(tx, self._resources, self.collection, request)
+            messages = [self.to_message(stored) for stored in found]
             await self._hooks.on_read(tx, messages)
-        field = response.DESCRIPTOR.fields[0].name
-        getattr(response, field).extend(messages)
-        if len(found) > page.size:
-            token = self._tokens.next(listing, (found[page.size - 1].name,))
-            response.next_page_token = token  # type: ignore[attr-defined]
+        getattr(response, response.DESCRIPTOR.fields[0].name).extend(messages)
         return response
 
     async def update(self, request: Any) -> Any:
@@ -329,50 +346,6 @@ class StandardMethods:
     @staticmethod
     def _missing(name: str) -> NotFound:
         return NotFound(f"{name} does not exist", metadata={"name": name})
-
-
-async def run(
-    database: Database,
-    resources: Resources,
-    clock: Clock,
-    request: Any,
-    work: Callable[[Transaction], Awaitable[Any]],
-    answer_type: type[Message],
-) -> Any:
-    """Run one write with ``request_id`` and ``validate_only``, whatever the method is."""
-    request_id = getattr(request, "request_id", "")
-    key = f"{current_principal().spiffe} {request_id}"
-    method = request.DESCRIPTOR.full_name
-    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    async with database.transaction() as tx:
-        if request_id:
-            known = await resources.remembered(tx, key, clock.now())
-            if known is not None:
-                return _replay(known, method, digest, request_id, answer_type)
-        answer: Message = await work(tx)
-        if request.validate_only:
-            tx.discard()
-        elif request_id:
-            now = clock.now()
-            kept = Remembered(method=method, digest=digest, response=answer.SerializeToString())
-            await resources.remember(tx, key, kept, now=now, until=now + _REMEMBER)
-    return answer
-
-
-def _replay(
-    known: Remembered, method: str, digest: str, request_id: str, answer_type: type[Message]
-) -> Message:
-    if (known.method, known.digest) != (method, digest):
-        problem = Problem(
-            reason="REQUEST_ID_REUSED",
-            message=f"request_id {request_id} belongs to another request: make a new one",
-            field="request_id",
-            value=request_id,
-        )
-        raise Invalid(problem.message, problems=[problem])
-    answer = answer_type()
-    answer.ParseFromString(known.response)
-    return answer
 
 
 def _require_etag(etag: str, stored: Stored) -> None:

@@ -26,6 +26,16 @@ EXEMPT = frozenset(
 )
 """Standard services that carry no access option of ours: open to whoever reaches the port."""
 
+_OPERATIONS = "google.longrunning.Operations"
+_OPERATION_VERBS: Mapping[str, str] = {
+    "GetOperation": "get",
+    "ListOperations": "list",
+    "WaitOperation": "get",
+    "CancelOperation": "cancel",
+    "DeleteOperation": "delete",
+}
+"""A contract of Google's, which has no option of ours: its permissions stand here."""
+
 _KINDS: Mapping[int, CallerKind] = {
     access_pb2.CALLER_KIND_USER: CallerKind.USER,
     access_pb2.CALLER_KIND_SERVICE: CallerKind.SERVICE,
@@ -71,6 +81,13 @@ class RoleTable:
 
 def rule_of(method: MethodDescriptor) -> AccessRule | None:
     """The access rule that a method declares; ``None`` when it declares none that holds."""
+    name = f"{method.containing_service.full_name}/{method.name}"
+    if method.containing_service.full_name == _OPERATIONS:
+        return AccessRule(
+            method=name,
+            permission=f"operations.{_OPERATION_VERBS[method.name]}",
+            callers=frozenset({CallerKind.USER, CallerKind.SERVICE}),
+        )
     options = method.GetOptions()
     if not options.HasExtension(access_pb2.access):
         return None
@@ -80,7 +97,6 @@ def rule_of(method: MethodDescriptor) -> AccessRule | None:
         return None
     if not access.permission and callers != {CallerKind.ANYONE}:
         return None
-    name = f"{method.containing_service.full_name}/{method.name}"
     return AccessRule(method=name, permission=access.permission, callers=callers)
 
 

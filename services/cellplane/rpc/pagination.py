@@ -1,26 +1,30 @@
-"""Pages of a list (AIP-158): how many, after what, and tokens that say no more than they must.
+"""Pages of a list (AIP-158): how many, after what, and tokens that say nothing.
 
-A token is opaque, and bound by a keyed digest to the list that it was made for: the same parent,
-filter and order. A token of another list, or a changed one, is refused, not misread.
+A token is sealed: nobody reads it, and it opens for the list alone that it was made for: the same
+method, parent, filter and order. That of another list, or a changed one, is refused, not misread.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from cellplane.cell.problem import Invalid, Problem
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 500
 
-_DIGEST = 16
-_MAX_TOKEN = 4096
+_MAX_TOKEN = 65536
+
+Cursor: TypeAlias = tuple[str | int | float, ...]
+"""Where a page ends: values that only whoever reads the list can read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class Page:
     """What to read: ``size`` items after ``cursor``."""
 
     size: int
-    cursor: tuple[str, ...] = ()
+    cursor: Cursor = ()
     """Sort key of the last item of the page before; empty for the first page."""
 
 
@@ -64,10 +68,11 @@ def page_size(asked: int) -> int:
 class PageTokens:
     """Makes and reads page tokens with one key."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_box",)
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        """*key* has 32 bytes."""
+        self._box = AESSIV(key)
 
     def read(self, listing: Listing, *, size: int, token: str) -> Page:
         """The page that a request asks for.
@@ -76,31 +81,26 @@ class PageTokens:
         """
         return Page(size=page_size(size), cursor=self._open(listing, token) if token else ())
 
-    def next(self, listing: Listing, cursor: tuple[str, ...]) -> str:
+    def next(self, listing: Listing, cursor: Cursor) -> str:
         """The token of the page after the item whose sort key is ``cursor``."""
         content = json.dumps(cursor, ensure_ascii=False, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._seal(listing, content) + content).decode().rstrip("=")
+        sealed = self._box.encrypt(content, [_bound(listing)])
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
-    def _open(self, listing: Listing, token: str) -> tuple[str, ...]:
+    def _open(self, listing: Listing, token: str) -> Cursor:
         try:
             # Past the longest token that we make, there is nothing worth decoding.
             raw = base64.b64decode(
                 token[:_MAX_TOKEN].encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True
             )
-        except (binascii.Error, UnicodeEncodeError):
+            content = self._box.decrypt(raw, [_bound(listing)])
+        except (binascii.Error, UnicodeEncodeError, InvalidTag, ValueError):
             raise _refused() from None
-        seal, content = raw[:_DIGEST], raw[_DIGEST:]
-        if not hmac.compare_digest(seal, self._seal(listing, content)):
-            raise _refused()
-        return tuple(cast("list[str]", json.loads(content)))
+        return tuple(cast("list[str | int | float]", json.loads(content)))
 
-    def _seal(self, listing: Listing, content: bytes) -> bytes:
-        bound = json.dumps(
-            [listing.method, listing.parent, listing.filter, listing.order_by]
-        ).encode()
-        digest = hmac.new(self._key, digestmod=hashlib.sha256)
-        digest.update(len(bound).to_bytes(8, "big") + bound + content)
-        return digest.digest()[:_DIGEST]
+
+def _bound(listing: Listing) -> bytes:
+    return json.dumps([listing.method, listing.parent, listing.filter, listing.order_by]).encode()
 
 
 def _refused() -> Invalid:

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
@@ -90,6 +90,14 @@ class ServerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Which handler is asked for."""
+
+    method: str
+    invocation_metadata: tuple[()] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What a server is bound to; 0 for what it doesn't serve."""
 
@@ -103,9 +111,17 @@ class _Collector:
     """Stands in for a server in ``add_…_to_server``, and keeps the handlers."""
 
     handlers: dict[str, Any] = field(default_factory=dict)
+    generic: list[Any] = field(default_factory=list)
 
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Superseded by the registered handlers below, which generated code adds as well."""
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """All that generated code of former times adds, as that of ``google.longrunning``."""
+        self.generic.extend(handlers)
+
+    def find(self, path: str) -> Any:
+        """The handler of a method; ``None`` if there is none."""
+        found = self.handlers.get(path)
+        asked = _Asked(method=path)
+        return found or next(filter(None, (g.service(asked) for g in self.generic)), None)
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         for method, handler in handlers.items():
@@ -172,7 +188,7 @@ class Server:
         add_to_server(servicer, collector)
         for method in contract.methods:
             path = f"/{service}/{method.name}"
-            handler = collector.handlers.get(path)
+            handler = collector.find(path)
             if handler is None:
                 raise Invalid(f"{add_to_server.__name__} adds no {path[1:]}: it is another's")
             self._handlers[path] = self._gate.wrap(path, handler, rules[path], method)

@@ -49,6 +49,8 @@ class Tool(StrEnum):
     GRPCURL = "grpcurl"
     PROBE = "probe"
     """What runs in the pods of a sandbox whose network is tried: listens, and connects."""
+    API_LINTER = "api-linter"
+    """The referee of the API Improvement Proposals, for the tests of the contracts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,12 @@ _RECIPES = {
         module="tools", package="github.com/fullstorydev/grpcurl/cmd/grpcurl", minutes=1, stamps={}
     ),
     Tool.PROBE: _Recipe(module="probe", package=".", minutes=1, stamps={}),
+    Tool.API_LINTER: _Recipe(
+        module="lint",
+        package="github.com/googleapis/api-linter/v2/cmd/api-linter",
+        minutes=1,
+        stamps={},
+    ),
 }
 
 

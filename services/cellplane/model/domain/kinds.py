@@ -27,6 +27,7 @@ class Kind(Enum):
     DEPLOYMENT = "Deployment"
     PROMOTION = "Promotion"
     CELL = "Cell"
+    OPERATION = "Operation"
 
 
 _PROJECT: Final = ("organizations", "projects")
@@ -44,6 +45,7 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.DEPLOYMENT: (*_COMPONENT, "deployments"),
         Kind.PROMOTION: (*_PROJECT, "promotions"),
         Kind.CELL: (*_PROJECT, "cells"),
+        Kind.OPERATION: ("organizations", "operations"),
     }
 )
 _KINDS: Final = MappingProxyType({v: k for k, v in COLLECTIONS.items()})

@@ -46,6 +46,11 @@ class CellServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetCells = channel.unary_unary(
+                '/cellplane.api.model.v1.CellService/BatchGetCells',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsResponse.FromString,
+                _registered_method=True)
         self.GetResolvedCell = channel.unary_unary(
                 '/cellplane.api.model.v1.CellService/GetResolvedCell',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.GetResolvedCellRequest.SerializeToString,
@@ -76,6 +81,13 @@ class CellServiceServicer:
 
     def ListCells(self, request, context):
         """Lists cells, by name. A `-` for an id in `parent` reads across.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetCells(self, request, context):
+        """Reads several cells at once, in the order asked for: all of them, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +127,11 @@ def add_CellServiceServicer_to_server(servicer, server):
                     servicer.ListCells,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsResponse.SerializeToString,
+            ),
+            'BatchGetCells': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetCells,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsResponse.SerializeToString,
             ),
             'GetResolvedCell': grpc.unary_unary_rpc_method_handler(
                     servicer.GetResolvedCell,
@@ -187,6 +204,33 @@ class CellService:
             '/cellplane.api.model.v1.CellService/ListCells',
             cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.ListCellsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetCells(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.CellService/BatchGetCells',
+            cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_cell__pb2.BatchGetCellsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class CellServiceStub:
     """Reads a cell."""
     ListCells: _grpc.UnaryUnaryMultiCallable[_cell_pb2.ListCellsRequest, _cell_pb2.ListCellsResponse]
     """Lists cells, by name. A `-` for an id in `parent` reads across."""
+    BatchGetCells: _grpc.UnaryUnaryMultiCallable[_cell_pb2.BatchGetCellsRequest, _cell_pb2.BatchGetCellsResponse]
+    """Reads several cells at once, in the order asked for: all of them, or none."""
     GetResolvedCell: _grpc.UnaryUnaryMultiCallable[_cell_pb2.GetResolvedCellRequest, _resolved_cell_pb2.ResolvedCell]
     """Reads a Cell with every reference bound, or what has changed of it."""
     WatchCells: _grpc.UnaryStreamMultiCallable[_cell_pb2.WatchCellsRequest, _cell_pb2.WatchCellsResponse]
@@ -56,6 +58,8 @@ class CellServiceAsyncStub(CellServiceStub):
     """Reads a cell."""
     ListCells: _aio.UnaryUnaryMultiCallable[_cell_pb2.ListCellsRequest, _cell_pb2.ListCellsResponse]  # type: ignore[assignment]
     """Lists cells, by name. A `-` for an id in `parent` reads across."""
+    BatchGetCells: _aio.UnaryUnaryMultiCallable[_cell_pb2.BatchGetCellsRequest, _cell_pb2.BatchGetCellsResponse]  # type: ignore[assignment]
+    """Reads several cells at once, in the order asked for: all of them, or none."""
     GetResolvedCell: _aio.UnaryUnaryMultiCallable[_cell_pb2.GetResolvedCellRequest, _resolved_cell_pb2.ResolvedCell]  # type: ignore[assignment]
     """Reads a Cell with every reference bound, or what has changed of it."""
     WatchCells: _aio.UnaryStreamMultiCallable[_cell_pb2.WatchCellsRequest, _cell_pb2.WatchCellsResponse]  # type: ignore[assignment]
@@ -83,6 +87,14 @@ class CellServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cell_pb2.ListCellsResponse, _abc.Awaitable[_cell_pb2.ListCellsResponse]]:
         """Lists cells, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetCells(
+        self,
+        request: _cell_pb2.BatchGetCellsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cell_pb2.BatchGetCellsResponse, _abc.Awaitable[_cell_pb2.BatchGetCellsResponse]]:
+        """Reads several cells at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def GetResolvedCell(

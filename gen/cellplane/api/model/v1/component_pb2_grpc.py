@@ -51,6 +51,11 @@ class ComponentServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetComponents = channel.unary_unary(
+                '/cellplane.api.model.v1.ComponentService/BatchGetComponents',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsResponse.FromString,
+                _registered_method=True)
         self.UpdateComponent = channel.unary_unary(
                 '/cellplane.api.model.v1.ComponentService/UpdateComponent',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.UpdateComponentRequest.SerializeToString,
@@ -90,6 +95,13 @@ class ComponentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetComponents(self, request, context):
+        """Reads several components at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateComponent(self, request, context):
         """Changes the fields of a component that the mask names.
         """
@@ -122,6 +134,11 @@ def add_ComponentServiceServicer_to_server(servicer, server):
                     servicer.ListComponents,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsResponse.SerializeToString,
+            ),
+            'BatchGetComponents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetComponents,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsResponse.SerializeToString,
             ),
             'UpdateComponent': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateComponent,
@@ -216,6 +233,33 @@ class ComponentService:
             '/cellplane.api.model.v1.ComponentService/ListComponents',
             cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.ListComponentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetComponents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.ComponentService/BatchGetComponents',
+            cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_component__pb2.BatchGetComponentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ComponentServiceStub:
     """Reads a component."""
     ListComponents: _grpc.UnaryUnaryMultiCallable[_component_pb2.ListComponentsRequest, _component_pb2.ListComponentsResponse]
     """Lists components, by name. A `-` for an id in `parent` reads across."""
+    BatchGetComponents: _grpc.UnaryUnaryMultiCallable[_component_pb2.BatchGetComponentsRequest, _component_pb2.BatchGetComponentsResponse]
+    """Reads several components at once, in the order asked for: all of them, or none."""
     UpdateComponent: _grpc.UnaryUnaryMultiCallable[_component_pb2.UpdateComponentRequest, _component_pb2.Component]
     """Changes the fields of a component that the mask names."""
     DeleteComponent: _grpc.UnaryUnaryMultiCallable[_component_pb2.DeleteComponentRequest, _empty_pb2.Empty]
@@ -64,6 +66,8 @@ class ComponentServiceAsyncStub(ComponentServiceStub):
     """Reads a component."""
     ListComponents: _aio.UnaryUnaryMultiCallable[_component_pb2.ListComponentsRequest, _component_pb2.ListComponentsResponse]  # type: ignore[assignment]
     """Lists components, by name. A `-` for an id in `parent` reads across."""
+    BatchGetComponents: _aio.UnaryUnaryMultiCallable[_component_pb2.BatchGetComponentsRequest, _component_pb2.BatchGetComponentsResponse]  # type: ignore[assignment]
+    """Reads several components at once, in the order asked for: all of them, or none."""
     UpdateComponent: _aio.UnaryUnaryMultiCallable[_component_pb2.UpdateComponentRequest, _component_pb2.Component]  # type: ignore[assignment]
     """Changes the fields of a component that the mask names."""
     DeleteComponent: _aio.UnaryUnaryMultiCallable[_component_pb2.DeleteComponentRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class ComponentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_component_pb2.ListComponentsResponse, _abc.Awaitable[_component_pb2.ListComponentsResponse]]:
         """Lists components, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetComponents(
+        self,
+        request: _component_pb2.BatchGetComponentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_component_pb2.BatchGetComponentsResponse, _abc.Awaitable[_component_pb2.BatchGetComponentsResponse]]:
+        """Reads several components at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateComponent(

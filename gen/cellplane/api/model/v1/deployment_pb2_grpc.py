@@ -51,6 +51,11 @@ class DeploymentServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetDeployments = channel.unary_unary(
+                '/cellplane.api.model.v1.DeploymentService/BatchGetDeployments',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsResponse.FromString,
+                _registered_method=True)
         self.UpdateDeployment = channel.unary_unary(
                 '/cellplane.api.model.v1.DeploymentService/UpdateDeployment',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.UpdateDeploymentRequest.SerializeToString,
@@ -90,6 +95,13 @@ class DeploymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetDeployments(self, request, context):
+        """Reads several deployments at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateDeployment(self, request, context):
         """Changes the fields of a deployment that the mask names.
         """
@@ -121,6 +133,11 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.ListDeployments,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsResponse.SerializeToString,
+            ),
+            'BatchGetDeployments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetDeployments,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsResponse.SerializeToString,
             ),
             'UpdateDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateDeployment,
@@ -215,6 +232,33 @@ class DeploymentService:
             '/cellplane.api.model.v1.DeploymentService/ListDeployments',
             cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.ListDeploymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDeployments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.DeploymentService/BatchGetDeployments',
+            cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2.BatchGetDeploymentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

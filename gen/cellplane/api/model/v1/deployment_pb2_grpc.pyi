@@ -43,6 +43,8 @@ class DeploymentServiceStub:
     """Reads a deployment."""
     ListDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.ListDeploymentsRequest, _deployment_pb2.ListDeploymentsResponse]
     """Lists deployments, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.BatchGetDeploymentsRequest, _deployment_pb2.BatchGetDeploymentsResponse]
+    """Reads several deployments at once, in the order asked for: all of them, or none."""
     UpdateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.UpdateDeploymentRequest, _deployment_pb2.Deployment]
     """Changes the fields of a deployment that the mask names."""
     DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.DeleteDeploymentRequest, _empty_pb2.Empty]
@@ -62,6 +64,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     """Reads a deployment."""
     ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_pb2.ListDeploymentsRequest, _deployment_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
     """Lists deployments, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDeployments: _aio.UnaryUnaryMultiCallable[_deployment_pb2.BatchGetDeploymentsRequest, _deployment_pb2.BatchGetDeploymentsResponse]  # type: ignore[assignment]
+    """Reads several deployments at once, in the order asked for: all of them, or none."""
     UpdateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.UpdateDeploymentRequest, _deployment_pb2.Deployment]  # type: ignore[assignment]
     """Changes the fields of a deployment that the mask names."""
     DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.DeleteDeploymentRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -96,6 +100,14 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pb2.ListDeploymentsResponse, _abc.Awaitable[_deployment_pb2.ListDeploymentsResponse]]:
         """Lists deployments, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetDeployments(
+        self,
+        request: _deployment_pb2.BatchGetDeploymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.BatchGetDeploymentsResponse, _abc.Awaitable[_deployment_pb2.BatchGetDeploymentsResponse]]:
+        """Reads several deployments at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateDeployment(

@@ -51,6 +51,11 @@ class DeploymentPipelineServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetDeploymentPipelines = channel.unary_unary(
+                '/cellplane.api.model.v1.DeploymentPipelineService/BatchGetDeploymentPipelines',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesResponse.FromString,
+                _registered_method=True)
         self.UpdateDeploymentPipeline = channel.unary_unary(
                 '/cellplane.api.model.v1.DeploymentPipelineService/UpdateDeploymentPipeline',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.UpdateDeploymentPipelineRequest.SerializeToString,
@@ -90,6 +95,13 @@ class DeploymentPipelineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetDeploymentPipelines(self, request, context):
+        """Reads several deployment pipelines at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateDeploymentPipeline(self, request, context):
         """Changes the fields of a deployment pipeline that the mask names.
         """
@@ -122,6 +134,11 @@ def add_DeploymentPipelineServiceServicer_to_server(servicer, server):
                     servicer.ListDeploymentPipelines,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesResponse.SerializeToString,
+            ),
+            'BatchGetDeploymentPipelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetDeploymentPipelines,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesResponse.SerializeToString,
             ),
             'UpdateDeploymentPipeline': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateDeploymentPipeline,
@@ -216,6 +233,33 @@ class DeploymentPipelineService:
             '/cellplane.api.model.v1.DeploymentPipelineService/ListDeploymentPipelines',
             cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.ListDeploymentPipelinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDeploymentPipelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.DeploymentPipelineService/BatchGetDeploymentPipelines',
+            cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_deployment__pipeline__pb2.BatchGetDeploymentPipelinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

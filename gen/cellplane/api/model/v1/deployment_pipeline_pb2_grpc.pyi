@@ -43,6 +43,8 @@ class DeploymentPipelineServiceStub:
     """Reads a deployment pipeline."""
     ListDeploymentPipelines: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.ListDeploymentPipelinesRequest, _deployment_pipeline_pb2.ListDeploymentPipelinesResponse]
     """Lists deployment pipelines, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDeploymentPipelines: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.BatchGetDeploymentPipelinesRequest, _deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse]
+    """Reads several deployment pipelines at once, in the order asked for: all of them, or none."""
     UpdateDeploymentPipeline: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.UpdateDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]
     """Changes the fields of a deployment pipeline that the mask names."""
     DeleteDeploymentPipeline: _grpc.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.DeleteDeploymentPipelineRequest, _empty_pb2.Empty]
@@ -64,6 +66,8 @@ class DeploymentPipelineServiceAsyncStub(DeploymentPipelineServiceStub):
     """Reads a deployment pipeline."""
     ListDeploymentPipelines: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.ListDeploymentPipelinesRequest, _deployment_pipeline_pb2.ListDeploymentPipelinesResponse]  # type: ignore[assignment]
     """Lists deployment pipelines, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDeploymentPipelines: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.BatchGetDeploymentPipelinesRequest, _deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse]  # type: ignore[assignment]
+    """Reads several deployment pipelines at once, in the order asked for: all of them, or none."""
     UpdateDeploymentPipeline: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.UpdateDeploymentPipelineRequest, _deployment_pipeline_pb2.DeploymentPipeline]  # type: ignore[assignment]
     """Changes the fields of a deployment pipeline that the mask names."""
     DeleteDeploymentPipeline: _aio.UnaryUnaryMultiCallable[_deployment_pipeline_pb2.DeleteDeploymentPipelineRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class DeploymentPipelineServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_pipeline_pb2.ListDeploymentPipelinesResponse, _abc.Awaitable[_deployment_pipeline_pb2.ListDeploymentPipelinesResponse]]:
         """Lists deployment pipelines, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetDeploymentPipelines(
+        self,
+        request: _deployment_pipeline_pb2.BatchGetDeploymentPipelinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse, _abc.Awaitable[_deployment_pipeline_pb2.BatchGetDeploymentPipelinesResponse]]:
+        """Reads several deployment pipelines at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateDeploymentPipeline(

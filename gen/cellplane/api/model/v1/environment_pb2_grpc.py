@@ -51,6 +51,11 @@ class EnvironmentServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetEnvironments = channel.unary_unary(
+                '/cellplane.api.model.v1.EnvironmentService/BatchGetEnvironments',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsResponse.FromString,
+                _registered_method=True)
         self.UpdateEnvironment = channel.unary_unary(
                 '/cellplane.api.model.v1.EnvironmentService/UpdateEnvironment',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.UpdateEnvironmentRequest.SerializeToString,
@@ -90,6 +95,13 @@ class EnvironmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetEnvironments(self, request, context):
+        """Reads several environments at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateEnvironment(self, request, context):
         """Changes the fields of an environment that the mask names.
         """
@@ -122,6 +134,11 @@ def add_EnvironmentServiceServicer_to_server(servicer, server):
                     servicer.ListEnvironments,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsResponse.SerializeToString,
+            ),
+            'BatchGetEnvironments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetEnvironments,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsResponse.SerializeToString,
             ),
             'UpdateEnvironment': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateEnvironment,
@@ -216,6 +233,33 @@ class EnvironmentService:
             '/cellplane.api.model.v1.EnvironmentService/ListEnvironments',
             cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.ListEnvironmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetEnvironments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.EnvironmentService/BatchGetEnvironments',
+            cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_environment__pb2.BatchGetEnvironmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

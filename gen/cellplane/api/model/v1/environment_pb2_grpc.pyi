@@ -43,6 +43,8 @@ class EnvironmentServiceStub:
     """Reads an environment."""
     ListEnvironments: _grpc.UnaryUnaryMultiCallable[_environment_pb2.ListEnvironmentsRequest, _environment_pb2.ListEnvironmentsResponse]
     """Lists environments, by name. A `-` for an id in `parent` reads across."""
+    BatchGetEnvironments: _grpc.UnaryUnaryMultiCallable[_environment_pb2.BatchGetEnvironmentsRequest, _environment_pb2.BatchGetEnvironmentsResponse]
+    """Reads several environments at once, in the order asked for: all of them, or none."""
     UpdateEnvironment: _grpc.UnaryUnaryMultiCallable[_environment_pb2.UpdateEnvironmentRequest, _environment_pb2.Environment]
     """Changes the fields of an environment that the mask names."""
     DeleteEnvironment: _grpc.UnaryUnaryMultiCallable[_environment_pb2.DeleteEnvironmentRequest, _empty_pb2.Empty]
@@ -64,6 +66,8 @@ class EnvironmentServiceAsyncStub(EnvironmentServiceStub):
     """Reads an environment."""
     ListEnvironments: _aio.UnaryUnaryMultiCallable[_environment_pb2.ListEnvironmentsRequest, _environment_pb2.ListEnvironmentsResponse]  # type: ignore[assignment]
     """Lists environments, by name. A `-` for an id in `parent` reads across."""
+    BatchGetEnvironments: _aio.UnaryUnaryMultiCallable[_environment_pb2.BatchGetEnvironmentsRequest, _environment_pb2.BatchGetEnvironmentsResponse]  # type: ignore[assignment]
+    """Reads several environments at once, in the order asked for: all of them, or none."""
     UpdateEnvironment: _aio.UnaryUnaryMultiCallable[_environment_pb2.UpdateEnvironmentRequest, _environment_pb2.Environment]  # type: ignore[assignment]
     """Changes the fields of an environment that the mask names."""
     DeleteEnvironment: _aio.UnaryUnaryMultiCallable[_environment_pb2.DeleteEnvironmentRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_environment_pb2.ListEnvironmentsResponse, _abc.Awaitable[_environment_pb2.ListEnvironmentsResponse]]:
         """Lists environments, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetEnvironments(
+        self,
+        request: _environment_pb2.BatchGetEnvironmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_environment_pb2.BatchGetEnvironmentsResponse, _abc.Awaitable[_environment_pb2.BatchGetEnvironmentsResponse]]:
+        """Reads several environments at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateEnvironment(

@@ -51,6 +51,11 @@ class OrganizationServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetOrganizations = channel.unary_unary(
+                '/cellplane.api.model.v1.OrganizationService/BatchGetOrganizations',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsResponse.FromString,
+                _registered_method=True)
         self.UpdateOrganization = channel.unary_unary(
                 '/cellplane.api.model.v1.OrganizationService/UpdateOrganization',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.UpdateOrganizationRequest.SerializeToString,
@@ -90,6 +95,13 @@ class OrganizationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetOrganizations(self, request, context):
+        """Reads several organizations at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateOrganization(self, request, context):
         """Changes the fields of an organization that the mask names.
         """
@@ -122,6 +134,11 @@ def add_OrganizationServiceServicer_to_server(servicer, server):
                     servicer.ListOrganizations,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsResponse.SerializeToString,
+            ),
+            'BatchGetOrganizations': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetOrganizations,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsResponse.SerializeToString,
             ),
             'UpdateOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateOrganization,
@@ -216,6 +233,33 @@ class OrganizationService:
             '/cellplane.api.model.v1.OrganizationService/ListOrganizations',
             cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.ListOrganizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetOrganizations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.OrganizationService/BatchGetOrganizations',
+            cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_organization__pb2.BatchGetOrganizationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

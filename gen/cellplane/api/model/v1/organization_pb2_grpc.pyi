@@ -43,6 +43,8 @@ class OrganizationServiceStub:
     """Reads an organization."""
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]
     """Lists organizations, by name."""
+    BatchGetOrganizations: _grpc.UnaryUnaryMultiCallable[_organization_pb2.BatchGetOrganizationsRequest, _organization_pb2.BatchGetOrganizationsResponse]
+    """Reads several organizations at once, in the order asked for: all of them, or none."""
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.UpdateOrganizationRequest, _organization_pb2.Organization]
     """Changes the fields of an organization that the mask names."""
     DeleteOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.DeleteOrganizationRequest, _empty_pb2.Empty]
@@ -64,6 +66,8 @@ class OrganizationServiceAsyncStub(OrganizationServiceStub):
     """Reads an organization."""
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
     """Lists organizations, by name."""
+    BatchGetOrganizations: _aio.UnaryUnaryMultiCallable[_organization_pb2.BatchGetOrganizationsRequest, _organization_pb2.BatchGetOrganizationsResponse]  # type: ignore[assignment]
+    """Reads several organizations at once, in the order asked for: all of them, or none."""
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.UpdateOrganizationRequest, _organization_pb2.Organization]  # type: ignore[assignment]
     """Changes the fields of an organization that the mask names."""
     DeleteOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.DeleteOrganizationRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_organization_pb2.ListOrganizationsResponse, _abc.Awaitable[_organization_pb2.ListOrganizationsResponse]]:
         """Lists organizations, by name."""
+
+    @_abc_1.abstractmethod
+    def BatchGetOrganizations(
+        self,
+        request: _organization_pb2.BatchGetOrganizationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_pb2.BatchGetOrganizationsResponse, _abc.Awaitable[_organization_pb2.BatchGetOrganizationsResponse]]:
+        """Reads several organizations at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateOrganization(

@@ -51,6 +51,11 @@ class ProjectServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetProjects = channel.unary_unary(
+                '/cellplane.api.model.v1.ProjectService/BatchGetProjects',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsResponse.FromString,
+                _registered_method=True)
         self.UpdateProject = channel.unary_unary(
                 '/cellplane.api.model.v1.ProjectService/UpdateProject',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.UpdateProjectRequest.SerializeToString,
@@ -90,6 +95,13 @@ class ProjectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetProjects(self, request, context):
+        """Reads several projects at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateProject(self, request, context):
         """Changes the fields of a project that the mask names.
         """
@@ -122,6 +134,11 @@ def add_ProjectServiceServicer_to_server(servicer, server):
                     servicer.ListProjects,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsResponse.SerializeToString,
+            ),
+            'BatchGetProjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetProjects,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsResponse.SerializeToString,
             ),
             'UpdateProject': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProject,
@@ -216,6 +233,33 @@ class ProjectService:
             '/cellplane.api.model.v1.ProjectService/ListProjects',
             cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.ListProjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetProjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.ProjectService/BatchGetProjects',
+            cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_project__pb2.BatchGetProjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

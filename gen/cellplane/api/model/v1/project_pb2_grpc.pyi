@@ -43,6 +43,8 @@ class ProjectServiceStub:
     """Reads a project."""
     ListProjects: _grpc.UnaryUnaryMultiCallable[_project_pb2.ListProjectsRequest, _project_pb2.ListProjectsResponse]
     """Lists projects, by name. A `-` for an id in `parent` reads across."""
+    BatchGetProjects: _grpc.UnaryUnaryMultiCallable[_project_pb2.BatchGetProjectsRequest, _project_pb2.BatchGetProjectsResponse]
+    """Reads several projects at once, in the order asked for: all of them, or none."""
     UpdateProject: _grpc.UnaryUnaryMultiCallable[_project_pb2.UpdateProjectRequest, _project_pb2.Project]
     """Changes the fields of a project that the mask names."""
     DeleteProject: _grpc.UnaryUnaryMultiCallable[_project_pb2.DeleteProjectRequest, _empty_pb2.Empty]
@@ -64,6 +66,8 @@ class ProjectServiceAsyncStub(ProjectServiceStub):
     """Reads a project."""
     ListProjects: _aio.UnaryUnaryMultiCallable[_project_pb2.ListProjectsRequest, _project_pb2.ListProjectsResponse]  # type: ignore[assignment]
     """Lists projects, by name. A `-` for an id in `parent` reads across."""
+    BatchGetProjects: _aio.UnaryUnaryMultiCallable[_project_pb2.BatchGetProjectsRequest, _project_pb2.BatchGetProjectsResponse]  # type: ignore[assignment]
+    """Reads several projects at once, in the order asked for: all of them, or none."""
     UpdateProject: _aio.UnaryUnaryMultiCallable[_project_pb2.UpdateProjectRequest, _project_pb2.Project]  # type: ignore[assignment]
     """Changes the fields of a project that the mask names."""
     DeleteProject: _aio.UnaryUnaryMultiCallable[_project_pb2.DeleteProjectRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class ProjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_project_pb2.ListProjectsResponse, _abc.Awaitable[_project_pb2.ListProjectsResponse]]:
         """Lists projects, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetProjects(
+        self,
+        request: _project_pb2.BatchGetProjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_project_pb2.BatchGetProjectsResponse, _abc.Awaitable[_project_pb2.BatchGetProjectsResponse]]:
+        """Reads several projects at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateProject(

@@ -50,6 +50,11 @@ class PromotionServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetPromotions = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/BatchGetPromotions',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.FromString,
+                _registered_method=True)
 
 
 class PromotionServiceServicer:
@@ -79,6 +84,13 @@ class PromotionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetPromotions(self, request, context):
+        """Reads several promotions at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PromotionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_PromotionServiceServicer_to_server(servicer, server):
                     servicer.ListPromotions,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsResponse.SerializeToString,
+            ),
+            'BatchGetPromotions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetPromotions,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +197,33 @@ class PromotionService:
             '/cellplane.api.model.v1.PromotionService/ListPromotions',
             cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ListPromotionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetPromotions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/BatchGetPromotions',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class PromotionServiceStub:
     """Reads a promotion."""
     ListPromotions: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.ListPromotionsRequest, _promotion_pb2.ListPromotionsResponse]
     """Lists promotions, by name. A `-` for an id in `parent` reads across."""
+    BatchGetPromotions: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.BatchGetPromotionsRequest, _promotion_pb2.BatchGetPromotionsResponse]
+    """Reads several promotions at once, in the order asked for: all of them, or none."""
 
 @_typing.type_check_only
 class PromotionServiceAsyncStub(PromotionServiceStub):
@@ -57,6 +59,8 @@ class PromotionServiceAsyncStub(PromotionServiceStub):
     """Reads a promotion."""
     ListPromotions: _aio.UnaryUnaryMultiCallable[_promotion_pb2.ListPromotionsRequest, _promotion_pb2.ListPromotionsResponse]  # type: ignore[assignment]
     """Lists promotions, by name. A `-` for an id in `parent` reads across."""
+    BatchGetPromotions: _aio.UnaryUnaryMultiCallable[_promotion_pb2.BatchGetPromotionsRequest, _promotion_pb2.BatchGetPromotionsResponse]  # type: ignore[assignment]
+    """Reads several promotions at once, in the order asked for: all of them, or none."""
 
 class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps promotions."""
@@ -87,5 +91,13 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_promotion_pb2.ListPromotionsResponse, _abc.Awaitable[_promotion_pb2.ListPromotionsResponse]]:
         """Lists promotions, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetPromotions(
+        self,
+        request: _promotion_pb2.BatchGetPromotionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.BatchGetPromotionsResponse, _abc.Awaitable[_promotion_pb2.BatchGetPromotionsResponse]]:
+        """Reads several promotions at once, in the order asked for: all of them, or none."""
 
 def add_PromotionServiceServicer_to_server(servicer: PromotionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,7 +33,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$cellplane/api/model/v1/release.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&cellplane/api/model/v1/component.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x04\n\x07Release\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x03\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\"\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x01\x12S\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x30.cellplane.api.model.v1.Release.AnnotationsEntryB\x0c\xe2\x41\x01\x01\xbaH\x05\x9a\x01\x02\x10@\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0breconciling\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x39\n\x08snapshot\x18\t \x01(\x0b\x32!.cellplane.api.model.v1.ComponentB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\x89\x01\xea\x41\x85\x01\n\x15\x63\x65llplane.dev/Release\x12Yorganizations/{organization}/projects/{project}/components/{component}/releases/{release}*\x08releases2\x07release\"H\n\x11GetReleaseRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\xbaH\x04r\x02\x10\x01\"\x7f\n\x13ListReleasesRequest\x12\x35\n\x06parent\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x17\x12\x15\x63\x65llplane.dev/Release\xbaH\x04r\x02\x10\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"n\n\x14ListReleasesResponse\x12\x37\n\x08releases\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.model.v1.ReleaseB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x32\xa2\x03\n\x0eReleaseService\x12\xbc\x01\n\nGetRelease\x12).cellplane.api.model.v1.GetReleaseRequest\x1a\x1f.cellplane.api.model.v1.Release\"b\xda\x41\x04name\x8a\xb2\x19\x12\n\x0creleases.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\x12=/v1/{name=organizations/*/projects/*/components/*/releases/*}\x12\xd0\x01\n\x0cListReleases\x12+.cellplane.api.model.v1.ListReleasesRequest\x1a,.cellplane.api.model.v1.ListReleasesResponse\"e\xda\x41\x06parent\x8a\xb2\x19\x13\n\rreleases.list\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\x12=/v1/{parent=organizations/*/projects/*/components/*}/releasesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$cellplane/api/model/v1/release.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&cellplane/api/model/v1/component.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x04\n\x07Release\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x03\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\"\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x01\x12S\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x30.cellplane.api.model.v1.Release.AnnotationsEntryB\x0c\xe2\x41\x01\x01\xbaH\x05\x9a\x01\x02\x10@\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0breconciling\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x39\n\x08snapshot\x18\t \x01(\x0b\x32!.cellplane.api.model.v1.ComponentB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:\x89\x01\xea\x41\x85\x01\n\x15\x63\x65llplane.dev/Release\x12Yorganizations/{organization}/projects/{project}/components/{component}/releases/{release}*\x08releases2\x07release\"H\n\x11GetReleaseRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\xbaH\x04r\x02\x10\x01\"\xbd\x01\n\x13ListReleasesRequest\x12\x35\n\x06parent\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x17\x12\x15\x63\x65llplane.dev/Release\xbaH\x04r\x02\x10\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80 \x12\x1e\n\x08order_by\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\"n\n\x14ListReleasesResponse\x12\x37\n\x08releases\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.model.v1.ReleaseB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8a\x01\n\x17\x42\x61tchGetReleasesRequest\x12\x35\n\x06parent\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x17\x12\x15\x63\x65llplane.dev/Release\xbaH\x04r\x02\x10\x01\x12\x38\n\x05names\x18\x02 \x03(\tB)\xe2\x41\x01\x02\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"S\n\x18\x42\x61tchGetReleasesResponse\x12\x37\n\x08releases\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.model.v1.ReleaseB\x04\xe2\x41\x01\x03\x32\x80\x05\n\x0eReleaseService\x12\xbc\x01\n\nGetRelease\x12).cellplane.api.model.v1.GetReleaseRequest\x1a\x1f.cellplane.api.model.v1.Release\"b\xda\x41\x04name\x8a\xb2\x19\x12\n\x0creleases.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\x12=/v1/{name=organizations/*/projects/*/components/*/releases/*}\x12\xd0\x01\n\x0cListReleases\x12+.cellplane.api.model.v1.ListReleasesRequest\x1a,.cellplane.api.model.v1.ListReleasesResponse\"e\xda\x41\x06parent\x8a\xb2\x19\x13\n\rreleases.list\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\x12=/v1/{parent=organizations/*/projects/*/components/*}/releases\x12\xdb\x01\n\x10\x42\x61tchGetReleases\x12/.cellplane.api.model.v1.BatchGetReleasesRequest\x1a\x30.cellplane.api.model.v1.BatchGetReleasesResponse\"d\x8a\xb2\x19\x12\n\x0creleases.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02H\x12\x46/v1/{parent=organizations/*/projects/*/components/*}/releases:batchGetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -72,24 +72,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRELEASESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
   _globals['_LISTRELEASESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTRELEASESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTRELEASESREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTRELEASESREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003\030\200 '
+  _globals['_LISTRELEASESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTRELEASESREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
   _globals['_LISTRELEASESRESPONSE'].fields_by_name['releases']._loaded_options = None
   _globals['_LISTRELEASESRESPONSE'].fields_by_name['releases']._serialized_options = b'\342A\001\003'
   _globals['_LISTRELEASESRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
   _globals['_LISTRELEASESRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\342A\001\003'
+  _globals['_BATCHGETRELEASESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_BATCHGETRELEASESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\027\022\025cellplane.dev/Release\272H\004r\002\020\001'
+  _globals['_BATCHGETRELEASESREQUEST'].fields_by_name['names']._loaded_options = None
+  _globals['_BATCHGETRELEASESREQUEST'].fields_by_name['names']._serialized_options = b'\342A\001\002\372A\027\n\025cellplane.dev/Release\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_BATCHGETRELEASESRESPONSE'].fields_by_name['releases']._loaded_options = None
+  _globals['_BATCHGETRELEASESRESPONSE'].fields_by_name['releases']._serialized_options = b'\342A\001\003'
   _globals['_RELEASESERVICE'].methods_by_name['GetRelease']._loaded_options = None
   _globals['_RELEASESERVICE'].methods_by_name['GetRelease']._serialized_options = b'\332A\004name\212\262\031\022\n\014releases.get\022\002\001\002\202\323\344\223\002?\022=/v1/{name=organizations/*/projects/*/components/*/releases/*}'
   _globals['_RELEASESERVICE'].methods_by_name['ListReleases']._loaded_options = None
   _globals['_RELEASESERVICE'].methods_by_name['ListReleases']._serialized_options = b'\332A\006parent\212\262\031\023\n\rreleases.list\022\002\001\002\202\323\344\223\002?\022=/v1/{parent=organizations/*/projects/*/components/*}/releases'
+  _globals['_RELEASESERVICE'].methods_by_name['BatchGetReleases']._loaded_options = None
+  _globals['_RELEASESERVICE'].methods_by_name['BatchGetReleases']._serialized_options = b'\212\262\031\022\n\014releases.get\022\002\001\002\202\323\344\223\002H\022F/v1/{parent=organizations/*/projects/*/components/*}/releases:batchGet'
   _globals['_RELEASE']._serialized_start=347
   _globals['_RELEASE']._serialized_end=954
   _globals['_RELEASE_ANNOTATIONSENTRY']._serialized_start=764
   _globals['_RELEASE_ANNOTATIONSENTRY']._serialized_end=814
   _globals['_GETRELEASEREQUEST']._serialized_start=956
   _globals['_GETRELEASEREQUEST']._serialized_end=1028
-  _globals['_LISTRELEASESREQUEST']._serialized_start=1030
-  _globals['_LISTRELEASESREQUEST']._serialized_end=1157
-  _globals['_LISTRELEASESRESPONSE']._serialized_start=1159
-  _globals['_LISTRELEASESRESPONSE']._serialized_end=1269
-  _globals['_RELEASESERVICE']._serialized_start=1272
-  _globals['_RELEASESERVICE']._serialized_end=1690
+  _globals['_LISTRELEASESREQUEST']._serialized_start=1031
+  _globals['_LISTRELEASESREQUEST']._serialized_end=1220
+  _globals['_LISTRELEASESRESPONSE']._serialized_start=1222
+  _globals['_LISTRELEASESRESPONSE']._serialized_end=1332
+  _globals['_BATCHGETRELEASESREQUEST']._serialized_start=1335
+  _globals['_BATCHGETRELEASESREQUEST']._serialized_end=1473
+  _globals['_BATCHGETRELEASESRESPONSE']._serialized_start=1475
+  _globals['_BATCHGETRELEASESRESPONSE']._serialized_end=1558
+  _globals['_RELEASESERVICE']._serialized_start=1561
+  _globals['_RELEASESERVICE']._serialized_end=2201
 # @@protoc_insertion_point(module_scope)

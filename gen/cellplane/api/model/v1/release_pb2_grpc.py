@@ -45,6 +45,11 @@ class ReleaseServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetReleases = channel.unary_unary(
+                '/cellplane.api.model.v1.ReleaseService/BatchGetReleases',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesResponse.FromString,
+                _registered_method=True)
 
 
 class ReleaseServiceServicer:
@@ -65,6 +70,13 @@ class ReleaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetReleases(self, request, context):
+        """Reads several releases at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReleaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_ReleaseServiceServicer_to_server(servicer, server):
                     servicer.ListReleases,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesResponse.SerializeToString,
+            ),
+            'BatchGetReleases': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetReleases,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class ReleaseService:
             '/cellplane.api.model.v1.ReleaseService/ListReleases',
             cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.ListReleasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetReleases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.ReleaseService/BatchGetReleases',
+            cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_release__pb2.BatchGetReleasesResponse.FromString,
             options,
             channel_credentials,
             insecure,

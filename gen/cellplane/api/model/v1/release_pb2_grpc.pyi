@@ -37,6 +37,8 @@ class ReleaseServiceStub:
     """Reads a release."""
     ListReleases: _grpc.UnaryUnaryMultiCallable[_release_pb2.ListReleasesRequest, _release_pb2.ListReleasesResponse]
     """Lists releases, by name. A `-` for an id in `parent` reads across."""
+    BatchGetReleases: _grpc.UnaryUnaryMultiCallable[_release_pb2.BatchGetReleasesRequest, _release_pb2.BatchGetReleasesResponse]
+    """Reads several releases at once, in the order asked for: all of them, or none."""
 
 @_typing.type_check_only
 class ReleaseServiceAsyncStub(ReleaseServiceStub):
@@ -47,6 +49,8 @@ class ReleaseServiceAsyncStub(ReleaseServiceStub):
     """Reads a release."""
     ListReleases: _aio.UnaryUnaryMultiCallable[_release_pb2.ListReleasesRequest, _release_pb2.ListReleasesResponse]  # type: ignore[assignment]
     """Lists releases, by name. A `-` for an id in `parent` reads across."""
+    BatchGetReleases: _aio.UnaryUnaryMultiCallable[_release_pb2.BatchGetReleasesRequest, _release_pb2.BatchGetReleasesResponse]  # type: ignore[assignment]
+    """Reads several releases at once, in the order asked for: all of them, or none."""
 
 class ReleaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps releases."""
@@ -66,5 +70,13 @@ class ReleaseServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_release_pb2.ListReleasesResponse, _abc.Awaitable[_release_pb2.ListReleasesResponse]]:
         """Lists releases, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetReleases(
+        self,
+        request: _release_pb2.BatchGetReleasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_release_pb2.BatchGetReleasesResponse, _abc.Awaitable[_release_pb2.BatchGetReleasesResponse]]:
+        """Reads several releases at once, in the order asked for: all of them, or none."""
 
 def add_ReleaseServiceServicer_to_server(servicer: ReleaseServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,6 +45,11 @@ class HealthServiceStub:
                 request_serializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthResponse.FromString,
                 _registered_method=True)
+        self.GetEvent = channel.unary_unary(
+                '/cellplane.api.observability.v1.HealthService/GetEvent',
+                request_serializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.GetEventRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.Event.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/cellplane.api.observability.v1.HealthService/ListEvents',
                 request_serializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ListEventsRequest.SerializeToString,
@@ -70,6 +75,13 @@ class HealthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvent(self, request, context):
+        """Reads one of the things that happened to a Cell.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Lists what happened to a Cell, newest first.
         """
@@ -89,6 +101,11 @@ def add_HealthServiceServicer_to_server(servicer, server):
                     servicer.ReportCellHealth,
                     request_deserializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthResponse.SerializeToString,
+            ),
+            'GetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvent,
+                    request_deserializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.GetEventRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.Event.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -151,6 +168,33 @@ class HealthService:
             '/cellplane.api.observability.v1.HealthService/ReportCellHealth',
             cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthRequest.SerializeToString,
             cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.ReportCellHealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.observability.v1.HealthService/GetEvent',
+            cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.GetEventRequest.SerializeToString,
+            cellplane_dot_api_dot_observability_dot_v1_dot_health__pb2.Event.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class HealthServiceStub:
     """Reads the health of a Cell, object by object."""
     ReportCellHealth: _grpc.UnaryUnaryMultiCallable[_health_pb2.ReportCellHealthRequest, _health_pb2.ReportCellHealthResponse]
     """Notes the health of a Cell on one data plane."""
+    GetEvent: _grpc.UnaryUnaryMultiCallable[_health_pb2.GetEventRequest, _health_pb2.Event]
+    """Reads one of the things that happened to a Cell."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_health_pb2.ListEventsRequest, _health_pb2.ListEventsResponse]
     """Lists what happened to a Cell, newest first."""
 
@@ -49,6 +51,8 @@ class HealthServiceAsyncStub(HealthServiceStub):
     """Reads the health of a Cell, object by object."""
     ReportCellHealth: _aio.UnaryUnaryMultiCallable[_health_pb2.ReportCellHealthRequest, _health_pb2.ReportCellHealthResponse]  # type: ignore[assignment]
     """Notes the health of a Cell on one data plane."""
+    GetEvent: _aio.UnaryUnaryMultiCallable[_health_pb2.GetEventRequest, _health_pb2.Event]  # type: ignore[assignment]
+    """Reads one of the things that happened to a Cell."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_health_pb2.ListEventsRequest, _health_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists what happened to a Cell, newest first."""
 
@@ -70,6 +74,14 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_health_pb2.ReportCellHealthResponse, _abc.Awaitable[_health_pb2.ReportCellHealthResponse]]:
         """Notes the health of a Cell on one data plane."""
+
+    @_abc_1.abstractmethod
+    def GetEvent(
+        self,
+        request: _health_pb2.GetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_health_pb2.Event, _abc.Awaitable[_health_pb2.Event]]:
+        """Reads one of the things that happened to a Cell."""
 
     @_abc_1.abstractmethod
     def ListEvents(

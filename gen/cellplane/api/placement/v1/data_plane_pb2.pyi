@@ -5,6 +5,7 @@ isort:skip_file
 
 from cellplane.api.type.v1 import compile_pb2 as _compile_pb2
 from cellplane.api.type.v1 import condition_pb2 as _condition_pb2
+from cellplane.api.type.v1 import deletion_pb2 as _deletion_pb2
 from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -328,22 +329,32 @@ class ListDataPlanesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The parent: `organizations/*`."""
     page_size: _builtins.int
     """How many at most. 0 is 50; more than 500 is 500."""
     page_token: _builtins.str
     """The token of the answer before, for the page behind it."""
+    filter: _builtins.str
+    """Which of them (AIP-160), such as
+    `display_name:"shop*" AND create_time > 2026-01-31T12:00:00Z`.
+    """
+    order_by: _builtins.str
+    """In which order, such as `display_name, create_time desc`; by name without it."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,6 +387,58 @@ class ListDataPlanesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDataPlanesResponse: _TypeAlias = ListDataPlanesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetDataPlanesRequest(_message.Message):
+    """Asks for several data planes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent of all of them: `organizations/*`. A `-` for an id allows any."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names: `organizations/*/dataPlanes/*`. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDataPlanesRequest: _TypeAlias = BatchGetDataPlanesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetDataPlanesResponse(_message.Message):
+    """The data planes that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_PLANES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data_planes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataPlane]:
+        """The data planes, in the order of their names in the request."""
+
+    def __init__(
+        self,
+        *,
+        data_planes: _abc.Iterable[Global___DataPlane] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_planes", b"data_planes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDataPlanesResponse: _TypeAlias = BatchGetDataPlanesResponse  # noqa: Y015
 
 @_typing.final
 class UpdateDataPlaneRequest(_message.Message):
@@ -466,3 +529,67 @@ class DeleteDataPlaneRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDataPlaneRequest: _TypeAlias = DeleteDataPlaneRequest  # noqa: Y015
+
+@_typing.final
+class PlanDataPlaneDeletionRequest(_message.Message):
+    """Asks what the deletion of a data plane would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/dataPlanes/*`."""
+    force: _builtins.bool
+    """Whether Cells are to lose it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanDataPlaneDeletionRequest: _TypeAlias = PlanDataPlaneDeletionRequest  # noqa: Y015
+
+@_typing.final
+class PlanDataPlaneDeletionResponse(_message.Message):
+    """What the deletion of a data plane would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETIONS_FIELD_NUMBER: _builtins.int
+    OBSTACLES_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deletions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of everything that would go."""
+
+    @_builtins.property
+    def obstacles(self) -> _containers.RepeatedCompositeFieldContainer[_deletion_pb2.DeletionObstacle]:
+        """Everything that stands in the way. While there is anything, a deletion is refused with
+        `FAILED_PRECONDITION`.
+        """
+
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Cells that would lose it."""
+
+    def __init__(
+        self,
+        *,
+        deletions: _abc.Iterable[_builtins.str] | None = ...,
+        obstacles: _abc.Iterable[_deletion_pb2.DeletionObstacle] | None = ...,
+        cells: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "deletions", b"deletions", "obstacles", b"obstacles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanDataPlaneDeletionResponse: _TypeAlias = PlanDataPlaneDeletionResponse  # noqa: Y015

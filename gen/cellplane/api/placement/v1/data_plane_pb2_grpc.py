@@ -51,6 +51,16 @@ class DataPlaneServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetDataPlanes = channel.unary_unary(
+                '/cellplane.api.placement.v1.DataPlaneService/BatchGetDataPlanes',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesResponse.FromString,
+                _registered_method=True)
+        self.PlanDataPlaneDeletion = channel.unary_unary(
+                '/cellplane.api.placement.v1.DataPlaneService/PlanDataPlaneDeletion',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionResponse.FromString,
+                _registered_method=True)
         self.UpdateDataPlane = channel.unary_unary(
                 '/cellplane.api.placement.v1.DataPlaneService/UpdateDataPlane',
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.UpdateDataPlaneRequest.SerializeToString,
@@ -90,6 +100,21 @@ class DataPlaneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetDataPlanes(self, request, context):
+        """Reads several data planes at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanDataPlaneDeletion(self, request, context):
+        """Tells what stands in the way of deleting a data plane: the Cells that are on it. Changes
+        nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateDataPlane(self, request, context):
         """Changes the fields of a data plane that the mask names.
         """
@@ -122,6 +147,16 @@ def add_DataPlaneServiceServicer_to_server(servicer, server):
                     servicer.ListDataPlanes,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesResponse.SerializeToString,
+            ),
+            'BatchGetDataPlanes': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetDataPlanes,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesResponse.SerializeToString,
+            ),
+            'PlanDataPlaneDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanDataPlaneDeletion,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionResponse.SerializeToString,
             ),
             'UpdateDataPlane': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateDataPlane,
@@ -216,6 +251,60 @@ class DataPlaneService:
             '/cellplane.api.placement.v1.DataPlaneService/ListDataPlanes',
             cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesRequest.SerializeToString,
             cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ListDataPlanesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDataPlanes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DataPlaneService/BatchGetDataPlanes',
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.BatchGetDataPlanesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanDataPlaneDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DataPlaneService/PlanDataPlaneDeletion',
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.PlanDataPlaneDeletionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,12 @@ class DataPlaneServiceStub:
     """Reads a data plane."""
     ListDataPlanes: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.ListDataPlanesRequest, _data_plane_pb2.ListDataPlanesResponse]
     """Lists data planes, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDataPlanes: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.BatchGetDataPlanesRequest, _data_plane_pb2.BatchGetDataPlanesResponse]
+    """Reads several data planes at once, in the order asked for: all of them, or none."""
+    PlanDataPlaneDeletion: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.PlanDataPlaneDeletionRequest, _data_plane_pb2.PlanDataPlaneDeletionResponse]
+    """Tells what stands in the way of deleting a data plane: the Cells that are on it. Changes
+    nothing.
+    """
     UpdateDataPlane: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.UpdateDataPlaneRequest, _data_plane_pb2.DataPlane]
     """Changes the fields of a data plane that the mask names."""
     DeleteDataPlane: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.DeleteDataPlaneRequest, _empty_pb2.Empty]
@@ -64,6 +70,12 @@ class DataPlaneServiceAsyncStub(DataPlaneServiceStub):
     """Reads a data plane."""
     ListDataPlanes: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.ListDataPlanesRequest, _data_plane_pb2.ListDataPlanesResponse]  # type: ignore[assignment]
     """Lists data planes, by name. A `-` for an id in `parent` reads across."""
+    BatchGetDataPlanes: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.BatchGetDataPlanesRequest, _data_plane_pb2.BatchGetDataPlanesResponse]  # type: ignore[assignment]
+    """Reads several data planes at once, in the order asked for: all of them, or none."""
+    PlanDataPlaneDeletion: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.PlanDataPlaneDeletionRequest, _data_plane_pb2.PlanDataPlaneDeletionResponse]  # type: ignore[assignment]
+    """Tells what stands in the way of deleting a data plane: the Cells that are on it. Changes
+    nothing.
+    """
     UpdateDataPlane: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.UpdateDataPlaneRequest, _data_plane_pb2.DataPlane]  # type: ignore[assignment]
     """Changes the fields of a data plane that the mask names."""
     DeleteDataPlane: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.DeleteDataPlaneRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -100,6 +112,24 @@ class DataPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_data_plane_pb2.ListDataPlanesResponse, _abc.Awaitable[_data_plane_pb2.ListDataPlanesResponse]]:
         """Lists data planes, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetDataPlanes(
+        self,
+        request: _data_plane_pb2.BatchGetDataPlanesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_data_plane_pb2.BatchGetDataPlanesResponse, _abc.Awaitable[_data_plane_pb2.BatchGetDataPlanesResponse]]:
+        """Reads several data planes at once, in the order asked for: all of them, or none."""
+
+    @_abc_1.abstractmethod
+    def PlanDataPlaneDeletion(
+        self,
+        request: _data_plane_pb2.PlanDataPlaneDeletionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_data_plane_pb2.PlanDataPlaneDeletionResponse, _abc.Awaitable[_data_plane_pb2.PlanDataPlaneDeletionResponse]]:
+        """Tells what stands in the way of deleting a data plane: the Cells that are on it. Changes
+        nothing.
+        """
 
     @_abc_1.abstractmethod
     def UpdateDataPlane(

@@ -51,6 +51,11 @@ class JoinGrantServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetJoinGrants = channel.unary_unary(
+                '/cellplane.api.placement.v1.JoinGrantService/BatchGetJoinGrants',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsResponse.FromString,
+                _registered_method=True)
         self.DeleteJoinGrant = channel.unary_unary(
                 '/cellplane.api.placement.v1.JoinGrantService/DeleteJoinGrant',
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.DeleteJoinGrantRequest.SerializeToString,
@@ -85,6 +90,13 @@ class JoinGrantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetJoinGrants(self, request, context):
+        """Reads several join grants at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteJoinGrant(self, request, context):
         """Deletes a join grant.
         """
@@ -109,6 +121,11 @@ def add_JoinGrantServiceServicer_to_server(servicer, server):
                     servicer.ListJoinGrants,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsResponse.SerializeToString,
+            ),
+            'BatchGetJoinGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetJoinGrants,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsResponse.SerializeToString,
             ),
             'DeleteJoinGrant': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJoinGrant,
@@ -198,6 +215,33 @@ class JoinGrantService:
             '/cellplane.api.placement.v1.JoinGrantService/ListJoinGrants',
             cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsRequest.SerializeToString,
             cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.ListJoinGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetJoinGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.JoinGrantService/BatchGetJoinGrants',
+            cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_join__grant__pb2.BatchGetJoinGrantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class JoinGrantServiceStub:
     """Reads a join grant."""
     ListJoinGrants: _grpc.UnaryUnaryMultiCallable[_join_grant_pb2.ListJoinGrantsRequest, _join_grant_pb2.ListJoinGrantsResponse]
     """Lists join grants, by name. A `-` for an id in `parent` reads across."""
+    BatchGetJoinGrants: _grpc.UnaryUnaryMultiCallable[_join_grant_pb2.BatchGetJoinGrantsRequest, _join_grant_pb2.BatchGetJoinGrantsResponse]
+    """Reads several join grants at once, in the order asked for: all of them, or none."""
     DeleteJoinGrant: _grpc.UnaryUnaryMultiCallable[_join_grant_pb2.DeleteJoinGrantRequest, _empty_pb2.Empty]
     """Deletes a join grant."""
 
@@ -60,6 +62,8 @@ class JoinGrantServiceAsyncStub(JoinGrantServiceStub):
     """Reads a join grant."""
     ListJoinGrants: _aio.UnaryUnaryMultiCallable[_join_grant_pb2.ListJoinGrantsRequest, _join_grant_pb2.ListJoinGrantsResponse]  # type: ignore[assignment]
     """Lists join grants, by name. A `-` for an id in `parent` reads across."""
+    BatchGetJoinGrants: _aio.UnaryUnaryMultiCallable[_join_grant_pb2.BatchGetJoinGrantsRequest, _join_grant_pb2.BatchGetJoinGrantsResponse]  # type: ignore[assignment]
+    """Reads several join grants at once, in the order asked for: all of them, or none."""
     DeleteJoinGrant: _aio.UnaryUnaryMultiCallable[_join_grant_pb2.DeleteJoinGrantRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a join grant."""
 
@@ -92,6 +96,14 @@ class JoinGrantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_join_grant_pb2.ListJoinGrantsResponse, _abc.Awaitable[_join_grant_pb2.ListJoinGrantsResponse]]:
         """Lists join grants, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetJoinGrants(
+        self,
+        request: _join_grant_pb2.BatchGetJoinGrantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_join_grant_pb2.BatchGetJoinGrantsResponse, _abc.Awaitable[_join_grant_pb2.BatchGetJoinGrantsResponse]]:
+        """Reads several join grants at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def DeleteJoinGrant(

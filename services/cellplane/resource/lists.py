@@ -1,0 +1,128 @@
+"""Pages of a list that is filtered and ordered (AIP-132, 158, 160).
+
+A source reads a stretch behind a place; what the filter refuses is skipped, and reading goes on
+until the page is full or there is no more, so that a page is never short and its cost is rows, not
+queries. An order that a source does not have is made here, of everything there is, with no more
+than one page of it in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from google.protobuf.descriptor import Descriptor
+
+from cellplane.cell.problem import Invalid
+from cellplane.resource import ordering
+from cellplane.resource.filter import bind
+from cellplane.resource.filter.match import matches
+from cellplane.resource.ordering import Order
+from cellplane.rpc.pagination import Cursor, Listing, PageTokens
+
+_STRETCH: Final = 1000
+"""Rows that are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a list request asks for."""
+
+    filter: bind.Filter = bind.EVERYTHING
+    order: Order = ()
+
+
+class Source(Protocol):
+    """Where messages come from."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it reads in the order that was asked for, not in its own."""
+        ...
+
+    async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, Any]]:
+        """Read the next messages behind a place, each with its own place."""
+        ...
+
+
+def read_query(request: Any, descriptor: Descriptor) -> Query:
+    """Read filter and order of a request; raises ``Invalid`` with the findings about both."""
+    found: list[Invalid] = []
+    wanted: bind.Filter = bind.EVERYTHING
+    order: Order = ()
+    try:
+        wanted = bind.bind(request.filter, descriptor)
+    except Invalid as invalid:
+        found.append(invalid)
+    try:
+        order = ordering.parse(request.order_by, descriptor)
+    except Invalid as invalid:
+        found.append(invalid)
+    if found:
+        first = found[0]
+        raise Invalid(
+            first.message,
+            problems=[problem for invalid in found for problem in invalid.problems],
+            reason=first.reason,
+            metadata={key: text for invalid in found for key, text in invalid.metadata.items()},
+        )
+    return Query(filter=wanted, order=order)
+
+
+def listing_of(request: Any, parent: str) -> Listing:
+    """What the tokens of a request's pages are good for."""
+    return Listing(
+        method=request.DESCRIPTOR.full_name,
+        parent=parent,
+        filter=request.filter,
+        order_by=request.order_by,
+    )
+
+
+async def page(
+    source: Source, request: Any, query: Query, tokens: PageTokens, *, parent: str = ""
+) -> tuple[list[Any], str]:
+    """The messages of the page that a request asks for, and the token of the next."""
+    listing = listing_of(request, parent)
+    asked = tokens.read(listing, size=request.page_size, token=request.page_token)
+    whole = source.ordered or not query.order
+    find = _scan if whole else _sort
+    found = await find(source, query, asked.cursor, asked.size + 1)
+    messages = [message for _, message in found[: asked.size]]
+    if len(found) <= asked.size:
+        return messages, ""
+    return messages, tokens.next(listing, found[asked.size - 1][0])
+
+
+async def _scan(
+    source: Source, query: Query, after: Cursor, count: int
+) -> Sequence[tuple[Cursor, Any]]:
+    found: list[tuple[Cursor, Any]] = []
+    limit = count
+    while True:
+        rows = await source.read(after, limit)
+        found += [row for row in rows if matches(query.filter, row[1])]
+        if len(found) >= count or len(rows) < limit:
+            return found[:count]
+        after = rows[-1][0]
+        limit = min(2 * limit, _STRETCH)
+        # Others are served meanwhile.
+        await asyncio.sleep(0)
+
+
+async def _sort(
+    source: Source, query: Query, after: Cursor, count: int
+) -> Sequence[tuple[Cursor, Any]]:
+    kept: list[Any] = []
+    at: Cursor = ()
+    while True:
+        rows = await source.read(at, _STRETCH)
+        kept += [message for _, message in rows if matches(query.filter, message)]
+        first = ordering.first(kept, query.order, after=after or None, count=count)
+        if len(rows) < _STRETCH:
+            return first
+        kept = [message for _, message in first]
+        at = rows[-1][0]
+        await asyncio.sleep(0)
