@@ -189,9 +189,8 @@ def main() -> None:
             rates.append(ours[0] / bare[0])
             costs.append(bare[1] / ours[1])
             for word, (rate, cost, median) in (("echo", bare), ("Get", ours)):
-                print(
-                    f"round {number}  {word:5} {rate:7.0f}/s  {cost:6.0f} us cpu  p50 {median:5.1f} ms"
-                )
+                rest = f"{cost:6.0f} us cpu  p50 {median:5.1f} ms"
+                print(f"round {number}  {word:5} {rate:7.0f}/s  {rest}")
         print(f"Get reaches {statistics.median(rates):.0%} of the echo's calls a second,")
         print(f"and {statistics.median(costs):.0%} of its calls for each second on a CPU")
 

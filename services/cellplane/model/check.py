@@ -28,6 +28,7 @@ from cellplane.model.domain.resources import (
     Deployment,
     DeploymentPipeline,
     Environment,
+    EventSubscription,
     Organization,
     Project,
     SecretReference,
@@ -42,6 +43,7 @@ from cellplane.model.domain.validate import (
     validate_secret_reference,
 )
 from cellplane.model.domain.validate_component import validate_component
+from cellplane.model.domain.validate_events import validate_event_subscription
 from cellplane.model.repository import Mention, Repository
 from cellplane.store.database import Transaction
 
@@ -95,6 +97,8 @@ class Checker:
                 return validate_pipeline(resource)
             case Project():
                 return validate_project(resource)
+            case EventSubscription():
+                return validate_event_subscription(resource)
             case SecretReference():
                 return validate_secret_reference(resource)
             case Component():

@@ -18,6 +18,7 @@ from cellplane.api.model.v1 import (
     deployment_pb2,
     deployment_pipeline_pb2,
     environment_pb2,
+    event_subscription_pb2,
     operation_pb2,
     organization_pb2,
     project_pb2,
@@ -36,6 +37,7 @@ from cellplane.model.domain.resources import (
     Deployment,
     DeploymentPipeline,
     Environment,
+    EventSubscription,
     Organization,
     Project,
     Promotion,
@@ -69,6 +71,7 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.PROMOTION: promotion_pb2.Promotion,
         Kind.CELL: cell_pb2.Cell,
         Kind.OPERATION: operation_pb2.Operation,
+        Kind.EVENT_SUBSCRIPTION: event_subscription_pb2.EventSubscription,
     }
 )
 
@@ -112,6 +115,19 @@ class Codecs:
                 DeploymentPipeline, deployment_pipeline_pb2.DeploymentPipeline, ignore=STANDARD
             ),
             Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD),
+            Kind.EVENT_SUBSCRIPTION: Codec(
+                EventSubscription,
+                event_subscription_pb2.EventSubscription,
+                ignore=STANDARD
+                | {
+                    "types",
+                    "secret",
+                    "conditions",
+                    "pending_count",
+                    "dead_letter_count",
+                    "last_delivery_time",
+                },
+            ),
             Kind.SECRET_REFERENCE: Codec(
                 SecretReference, secret_reference_pb2.SecretReference, ignore=STANDARD
             ),

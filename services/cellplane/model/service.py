@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +19,7 @@ from cellplane.api.model.v1 import (
     deployment_pb2_grpc,
     deployment_pipeline_pb2_grpc,
     environment_pb2_grpc,
+    event_subscription_pb2_grpc,
     operation_pb2_grpc,
     organization_pb2_grpc,
     project_pb2_grpc,
@@ -32,6 +36,8 @@ from cellplane.model.cell_feed import CellFeed
 from cellplane.model.check import Checker
 from cellplane.model.convert import Codecs
 from cellplane.model.delete import Deleter
+from cellplane.model.delivery.deliverer import PATIENCE, Deliverer, Network, Patience
+from cellplane.model.delivery.outbox import Outbox
 from cellplane.model.effects import Effects
 from cellplane.model.operations import Operations
 from cellplane.model.promotion import Promoter
@@ -40,6 +46,7 @@ from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
 from cellplane.model.service_cells import CellService
 from cellplane.model.service_changes import ResourceChangeService
+from cellplane.model.service_events import EventSubscriptionService
 from cellplane.model.service_operations import DeletionService, LongRunning, OperationService
 from cellplane.model.service_resources import ResourceService
 from cellplane.model.service_standard import (
@@ -62,11 +69,25 @@ from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.server import Server
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database
-from cellplane.store.feed import Feed
+from cellplane.store.feed import KEEP, KEEP_TIME, Feed
 from cellplane.store.history import History
 from cellplane.store.resources import Resources, ResourceTables
 
 _PACKAGE = "cellplane.api.model.v1."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How changes of resources are kept, and told to others."""
+
+    keep: int = KEEP
+    keep_time: timedelta = KEEP_TIME
+    networks: tuple[Network, ...] = ()
+    """Where events may be delivered, beside the internet."""
+    patience: Patience = PATIENCE
+
+
+_DEFAULT = Changes()
 
 
 class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
@@ -85,7 +106,13 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
 
 @asynccontextmanager
 async def serve_model(
-    server: Server, database: Database, *, clock: Clock, key: bytes, zones: Collection[str]
+    server: Server,
+    database: Database,
+    *,
+    clock: Clock,
+    key: bytes,
+    zones: Collection[str],
+    changes: Changes = _DEFAULT,
 ) -> AsyncIterator[None]:
     """Register every servicer of the model; its feed runs while this is entered.
 
@@ -95,6 +122,7 @@ async def serve_model(
         clock: Where times come from.
         key: Signs page tokens.
         zones: IANA time zones that schedules may name.
+        changes: How changes are kept and told.
     """
     resources = Resources(ResourceTables(sa.MetaData()))
     repository = Repository()
@@ -119,8 +147,18 @@ async def serve_model(
     )
     promoter = Promoter(codecs, repository, records, checker, effects)
     applier = Applier(codecs, records, checker, effects)
+    outbox = Outbox()
+    deliverer = Deliverer(
+        database=database,
+        resources=resources,
+        outbox=outbox,
+        clock=clock,
+        networks=changes.networks,
+        patience=changes.patience,
+    )
+    feed = Feed(database, resources, keep=changes.keep, keep_time=changes.keep_time)
     # Another replica's commits ring here, too.
-    async with Feed(database, resources) as feed, database.listen(cell_feed.ring):
+    async with feed, database.listen(cell_feed.ring), _running(deliverer.run()):
         for name, add, servicer in (
             (
                 "OrganizationService",
@@ -173,6 +211,11 @@ async def serve_model(
                 ResourceService(transactions, applier, feed, repository),
             ),
             (
+                "EventSubscriptionService",
+                event_subscription_pb2_grpc.add_EventSubscriptionServiceServicer_to_server,
+                EventSubscriptionService(writes, transactions, outbox),
+            ),
+            (
                 "ResourceChangeService",
                 resource_change_pb2_grpc.add_ResourceChangeServiceServicer_to_server,
                 ResourceChangeService(database, History(resources.tables), tokens),
@@ -207,3 +250,14 @@ async def serve_model(
             LongRunning(transactions, writes, records, operations, feed),
         )
         yield
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run *work* meanwhile; what it fails with is not lost."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()

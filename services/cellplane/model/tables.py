@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from cellplane.store.types import Counter, Name, UtcTime
+
 metadata = sa.MetaData()
 
 mentions = sa.Table(
@@ -87,4 +89,36 @@ counters = sa.Table(
     metadata,
     sa.Column("counter", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+event_cursors = sa.Table(
+    "event_cursors",
+    metadata,
+    sa.Column("subscription", Name, primary_key=True),
+    sa.Column("uid", sa.Text, nullable=False),
+    sa.Column("position", Counter, nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("former_secret", sa.LargeBinary),
+    sa.Column("former_until", UtcTime),
+    sa.Column("delivered_time", UtcTime),
+)
+
+event_deliveries = sa.Table(
+    "event_deliveries",
+    metadata,
+    sa.Column("subscription", Name, primary_key=True),
+    sa.Column("sequence", Counter, primary_key=True, autoincrement=False),
+    sa.Column("resource", Name, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_time", UtcTime, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("is_dead", sa.Boolean, nullable=False),
+    sa.Index("event_deliveries_order", "subscription", "is_dead", "resource", "sequence"),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
 )

@@ -46,6 +46,7 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "promotions": "promotion",
         "cells": "cell",
         "operations": "operation",
+        "eventSubscriptions": "event_subscription",
     }
 )
 
@@ -123,11 +124,13 @@ class Writes:
         """Methods of a kind that nobody writes directly."""
         return self._methods(kind, message, Hooks())
 
-    def methods(self, kind: Kind, message: type[M]) -> Methods[M]:
-        """Methods of a kind that people write."""
-        return self._methods(
-            kind, message, Hooks(before_write=self._before(kind), after_write=self._after(kind))
-        )
+    def methods(self, kind: Kind, message: type[M], hooks: Hooks | None = None) -> Methods[M]:
+        """Methods of a kind that people write; other *hooks* call those that it has anyway."""
+        return self._methods(kind, message, hooks or self.hooks(kind))
+
+    def hooks(self, kind: Kind) -> Hooks:
+        """What comes with every write of a kind."""
+        return Hooks(before_write=self._before(kind), after_write=self._after(kind))
 
     def _methods(self, kind: Kind, message: type[M], hooks: Hooks) -> Methods[M]:
         del message

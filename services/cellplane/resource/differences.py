@@ -48,7 +48,7 @@ def _message(old: Message, new: Message, path: str) -> Iterator[Difference]:
         yield from _field(field, old, new, f"{path}.{field.name}")
 
 
-def _field(field: FieldDescriptor, old: Message, new: Message, path: str) -> Iterator[Difference]:
+def _field(field: Any, old: Message, new: Message, path: str) -> Iterator[Difference]:
     before, after = getattr(old, field.name), getattr(new, field.name)
     if field.is_repeated:
         if before == after:
@@ -130,7 +130,7 @@ def _plain(field: FieldDescriptor, value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(field, item) for item in value]
     if isinstance(value, Message):
-        return MessageToDict(_redacted(value), preserving_proto_field_name=True)
+        return MessageToDict(redacted(value), preserving_proto_field_name=True)
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if field.enum_type is not None:
@@ -139,7 +139,8 @@ def _plain(field: FieldDescriptor, value: Any) -> Any:
     return value
 
 
-def _redacted(message: Message) -> Message:
+def redacted(message: Message) -> Message:
+    """A copy that shows no secret."""
     shown = type(message)()
     shown.CopyFrom(message)
     _redact(shown)

@@ -35,6 +35,7 @@ from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.validation import Requests
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Database, Transaction
+from cellplane.store.reads import Reads
 from cellplane.store.resources import Resources, Stored, parent_of
 
 M = TypeVar("M", bound=Message)
@@ -75,6 +76,22 @@ def revision_of(etag: str) -> int | None:
     return int(text) if text.isdigit() else -1
 
 
+def _varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _text(text: str) -> bytes:
+    """A text as protobuf writes it behind its field's key."""
+    data = text.encode()
+    return _varint(len(data)) + data
+
+
 class StandardMethods:
     """The standard methods of one collection, on its generated request messages."""
 
@@ -95,6 +112,9 @@ class StandardMethods:
         self._clock = clock
         self._hooks = hooks or Hooks()
         self._rules = Requests()
+        self._reads = Reads(database, resources)
+        etag: Any = collection.message.DESCRIPTOR.fields_by_name["etag"]
+        self._etag_key = _varint(etag.number << 3 | 2)
 
     async def create(self, request: Any) -> Any:
         """AIP-133."""
@@ -116,12 +136,23 @@ class StandardMethods:
         return await self._run(request, work, c.message)
 
     async def get(self, request: Any) -> Any:
-        """AIP-131."""
+        """AIP-131; where nothing is to be filled in, the answer is bytes that are the message."""
         self.collection.parse(request.name)
+        if self._hooks.on_read is _nothing:
+            return await self._raw(request.name)
         async with self._database.snapshot() as tx:
             found = await self.read(tx, request.name)
             await self._hooks.on_read(tx, [found])
         return found
+
+    async def _raw(self, name: str) -> bytes:
+        """A resource as it is answered, without reading what it says."""
+        found = await self._reads.get(name)
+        if found is None or found[0] != self.collection.kind:
+            raise self._missing(name)
+        _, revision, payload = found
+        # Fields of a message may follow each other in any order (protobuf, encoding).
+        return payload + self._etag_key + _text(etag_of(revision))
 
     async def list(self, request: Any, response: M) -> M:
         """AIP-132, 158 and 160; fills *response*."""

@@ -17,7 +17,15 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,24 +35,15 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.schema import CreateSchema
 
 from cellplane.cell.problem import Conflict, FailedPrecondition, Unavailable
 from cellplane.store.migrate import upgrade
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _log = structlog.get_logger()
 _READERS = 8
-_QUEUE = sa.text("SELECT pg_advisory_xact_lock(hashtext(:schema))")
-_POSTGRESQL_OPTIONS = (
-    "-csearch_path={schema}",
-    # A process that hangs must not keep the others' writes waiting.
-    "-cidle_in_transaction_session_timeout=60s",
-    "-clock_timeout=10s",
-    "-cstatement_timeout=30s",
-)
 
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -112,10 +111,9 @@ class Database(abc.ABC):
                 raise FailedPrecondition("no database: give a URL or a state folder")
             url = f"sqlite:///{path}"
         parsed = sa.make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite"
-        database = (_Sqlite if sqlite else _Postgresql)(parsed, service)
+        database = _kind(parsed)(parsed, service)
         try:
-            with _translated():
+            with translated():
                 await database._migrate(migrations)
         except BaseException:
             await database.close()
@@ -135,11 +133,33 @@ class Database(abc.ABC):
         """Read: one picture for the whole block."""
 
     @abc.abstractmethod
+    async def rows(
+        self, statement: sa.Executable, parameters: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Read with one statement, which is a picture of its own: the cheapest read."""
+
+    @abc.abstractmethod
     def listen(self, call: Callable[[], None]) -> AbstractAsyncContextManager[None]:
         """Call *call* when another process announces a commit, while the block runs."""
 
     @abc.abstractmethod
+    async def lead(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work* while no other process on this database does work of that name.
+
+        Waits for that; returns when the lead is lost, or the work is done.
+        """
+
+    @abc.abstractmethod
     async def _migrate(self, folder: Path) -> None: ...
+
+
+def _kind(url: sa.URL) -> Callable[[sa.URL, str], Database]:
+    if url.get_backend_name() == "sqlite":
+        return _Sqlite
+    # Late, with its driver: SQLite needs neither, and both take long to import.
+    from cellplane.store.postgresql import Postgresql
+
+    return Postgresql
 
 
 class _Sqlite(Database):
@@ -165,7 +185,7 @@ class _Sqlite(Database):
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         async with self._writing:
-            with _translated(), self._writer.connect() as connection:
+            with translated(), self._writer.connect() as connection:
                 begun = connection.begin()
                 tx = Transaction(connection, self.schema)
                 try:
@@ -176,19 +196,30 @@ class _Sqlite(Database):
                 if tx.discarded:
                     begun.rollback()
                     return
-                interrupted = await _finish(asyncio.to_thread(begun.commit))
-        _announce(tx, interrupted)
+                interrupted = await finish(asyncio.to_thread(begun.commit))
+        announce_held(tx, interrupted)
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
-        with _translated(), self._reader.connect() as connection, connection.begin():
+        with translated(), self._reader.connect() as connection, connection.begin():
             yield Transaction(connection, self.schema)
+
+    async def rows(
+        self, statement: sa.Executable, parameters: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
+        with translated(), self._reader.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement, parameters)]
 
     @contextlib.asynccontextmanager
     async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
         # Nobody else can write to the file, so there is nothing to hear.
         del call
         yield
+
+    async def lead(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        # The file is this process's alone.
+        del name
+        await work()
 
     async def _migrate(self, folder: Path) -> None:
         with self._writer.begin() as connection:
@@ -241,93 +272,7 @@ def _sqlite_engine(url: sa.URL, *, writes: bool) -> sa.Engine:
     return engine
 
 
-class _Postgresql(Database):
-    """A schema of its own; several processes may share it."""
-
-    dialect = "postgresql"
-
-    def __init__(self, url: sa.URL, schema: str) -> None:
-        self.schema = schema
-        self._url = url
-        # Writers queue here, and hold no connection meanwhile that readers need.
-        self._writing = asyncio.Lock()
-        self._writer = _postgresql_engine(url, schema, size=1)
-        self._reader = _postgresql_engine(url, schema, size=_READERS)
-
-    async def close(self) -> None:
-        await self._writer.dispose()
-        await self._reader.dispose()
-
-    @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self._writing:
-            with _translated():
-                async with self._writer.connect() as connection:
-                    begun = await connection.begin()
-                    tx = Transaction(connection, self.schema)
-                    # The change feed reads by sequence, so the order of sequences must be the
-                    # order of commits: writers of other processes queue here.
-                    await tx.execute(_QUEUE, {"schema": self.schema})
-                    try:
-                        yield tx
-                    except BaseException:
-                        await _finish(begun.rollback())
-                        raise
-                    if tx.discarded:
-                        await _finish(begun.rollback())
-                        return
-                    interrupted = await _finish(begun.commit())
-        _announce(tx, interrupted)
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Transaction]:
-        with _translated():
-            async with self._reader.connect() as connection:
-                await connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
-                async with connection.begin():
-                    yield Transaction(connection, self.schema)
-
-    @contextlib.asynccontextmanager
-    async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
-        from cellplane.store import notices
-
-        task = asyncio.create_task(notices.listen(self._url, self.schema, call), name="notices")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-
-    async def _migrate(self, folder: Path) -> None:
-        async with self._writer.begin() as connection:
-            # One process migrates; the others wait, and find it done.
-            await connection.execute(_QUEUE, {"schema": self.schema})
-            # Whoever made the schema beforehand need not let us make schemas.
-            there = sa.text("SELECT to_regnamespace(quote_ident(:schema)) IS NOT NULL")
-            found = await connection.execute(there, {"schema": self.schema})
-            if not found.scalar_one():
-                await connection.execute(CreateSchema(self.schema))
-            await connection.run_sync(upgrade, folder, self.schema)
-
-
-def _postgresql_engine(url: sa.URL, schema: str, *, size: int) -> AsyncEngine:
-    # Late, like the driver: SQLite needs neither, and both take long to import.
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    return create_async_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=10,
-        pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
-        connect_args={"options": " ".join(_POSTGRESQL_OPTIONS).format(schema=schema)},
-    )
-
-
-async def _finish(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+async def finish(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
     """Await *work* to its end, and answer whether the caller was cancelled meanwhile.
 
     Neither a commit nor a rollback under way can be left: whether it holds must be known, and the
@@ -344,7 +289,7 @@ async def _finish(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | N
     return interrupted
 
 
-def _announce(tx: Transaction, interrupted: asyncio.CancelledError | None) -> None:
+def announce_held(tx: Transaction, interrupted: asyncio.CancelledError | None) -> None:
     """Tell of what holds; also when whoever wrote it is no longer there to hear."""
     for call in tx.after:
         call()
@@ -353,7 +298,7 @@ def _announce(tx: Transaction, interrupted: asyncio.CancelledError | None) -> No
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     try:
         yield
     except (IntegrityError, OperationalError, InterfaceError) as error:
@@ -365,8 +310,10 @@ def _translated() -> Iterator[None]:
                 "somebody else changed the same at the same time: read it, and try again",
                 reason="CONCURRENT_CHANGE",
             ) from error
-        raise Unavailable(
-            "the database does not answer now", reason="DATABASE_UNAVAILABLE"
-        ) from error
+        raise down() from error
     except PoolTimeout as error:
         raise Unavailable("the database is busy", reason="DATABASE_BUSY") from error
+
+
+def down() -> Unavailable:
+    return Unavailable("the database does not answer now", reason="DATABASE_UNAVAILABLE")

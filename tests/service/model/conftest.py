@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -40,8 +42,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.new_database()
 
 
-@pytest_asyncio.fixture
-async def api(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def serving(tmp_path: Path, database_url: str, **more: Any) -> AsyncIterator[Api]:
     """A model that serves, and a user and a service that are connected to it."""
     authority = Authority.create("test")
     ca, _ = authority.save(tmp_path)
@@ -55,7 +57,7 @@ async def api(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
     zones = zoneinfo.available_timezones()
     try:
         async with (
-            serve_model(server, database, clock=SystemClock(), key=b"k" * 32, zones=zones),
+            serve_model(server, database, clock=SystemClock(), key=b"k" * 32, zones=zones, **more),
             Channels(ClientTLS(ca=ca, cert=user[0], key=user[1])) as users,
             Channels(ClientTLS(ca=ca, cert=placement[0], key=placement[1])) as services,
         ):
@@ -65,6 +67,13 @@ async def api(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
             await server.stop()
     finally:
         await database.close()
+
+
+@pytest_asyncio.fixture
+async def api(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
+    """A model that serves, as it is without settings."""
+    async with serving(tmp_path, database_url) as made:
+        yield made
 
 
 @pytest_asyncio.fixture

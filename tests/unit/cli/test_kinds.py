@@ -25,6 +25,7 @@ def test_every_kind_of_the_contracts_is_there() -> None:
         "SecretReference",
         "Component",
         "Deployment",
+        "EventSubscription",
         "DataPlane",
     }
 

@@ -70,6 +70,14 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("COMMENT", "comment", wide=True),
         _AGE,
     ),
+    "EventSubscription": (
+        Column("URL", "url"),
+        Column("KINDS", "kinds[]"),
+        Column("WAITING", "pending_count"),
+        Column("GIVEN UP", "dead_letter_count"),
+        Column("DELIVERED", "last_delivery_time"),
+        _AGE,
+    ),
     "ResourceChange": (
         Column("KIND", "kind"),
         Column("TYPE", "type"),

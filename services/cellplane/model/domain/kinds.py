@@ -28,6 +28,7 @@ class Kind(Enum):
     PROMOTION = "Promotion"
     CELL = "Cell"
     OPERATION = "Operation"
+    EVENT_SUBSCRIPTION = "EventSubscription"
 
 
 _PROJECT: Final = ("organizations", "projects")
@@ -46,6 +47,7 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.PROMOTION: (*_PROJECT, "promotions"),
         Kind.CELL: (*_PROJECT, "cells"),
         Kind.OPERATION: ("organizations", "operations"),
+        Kind.EVENT_SUBSCRIPTION: ("organizations", "eventSubscriptions"),
     }
 )
 _KINDS: Final = MappingProxyType({v: k for k, v in COLLECTIONS.items()})
@@ -58,6 +60,7 @@ APPLICABLE: Final = (
     Kind.SECRET_REFERENCE,
     Kind.COMPONENT,
     Kind.DEPLOYMENT,
+    Kind.EVENT_SUBSCRIPTION,
 )
 """Kinds that people write, each after those that it refers to."""
 

@@ -28,6 +28,7 @@ from cellplane.model.domain.resources import (
     DeploymentPipeline,
     Endpoint,
     Environment,
+    EventSubscription,
     ManagedResource,
     Organization,
     Project,
@@ -41,6 +42,7 @@ Resource: TypeAlias = (
     | DeploymentPipeline
     | Project
     | SecretReference
+    | EventSubscription
     | Component
     | Deployment
 )
@@ -75,6 +77,8 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
                     target=resource.deployment_pipeline,
                 ),
             )
+        case EventSubscription():
+            return (_parent(Kind.ORGANIZATION, resource.name),)
         case SecretReference():
             return (_parent(Kind.PROJECT, resource.name), *_places(resource))
         case Component():

@@ -189,3 +189,14 @@ class Promotion:
     source_environment: str
     target_environment: str
     components: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSubscription:
+    """Where changes of resources are told."""
+
+    name: str
+    url: str
+    kinds: tuple[str, ...] = ()
+    scope: str = ""
+    suspended: bool = False
