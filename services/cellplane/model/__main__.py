@@ -12,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cellplane.model.config import ModelSettings
+from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.service import Changes, serve_model
 from cellplane.model.tables import keys
 from cellplane.rpc.entry import run_service
@@ -45,6 +46,7 @@ async def build(settings: ModelSettings, server: Server) -> AsyncIterator[None]:
                 keep_time=settings.history_time,
                 networks=settings.event_networks,
             ),
+            metrics=ResolutionMetrics(server.metrics.registry),
         ):
             yield
     finally:

@@ -30,6 +30,7 @@ from cellplane.model.domain.resolve import (
 )
 from cellplane.model.domain.resources import Component, Environment, SecretReference
 from cellplane.model.domain.secrets import ALL_KEYS, secrets_of
+from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.repository import DeployedRow, Repository
 from cellplane.model.whole import Whole
 from cellplane.store.database import Transaction
@@ -65,10 +66,13 @@ class _Scene:
 class Resolver:
     """Settles environments inside of transactions."""
 
-    def __init__(self, codecs: Codecs, repository: Repository, whole: Whole) -> None:
+    def __init__(
+        self, codecs: Codecs, repository: Repository, whole: Whole, metrics: ResolutionMetrics
+    ) -> None:
         self._codecs = codecs
         self._repository = repository
         self._whole = whole
+        self._metrics = metrics
 
     async def settle(self, tx: Transaction, batch: Batch, shifts: Mapping[str, Shift]) -> None:
         """Resolve again what *shifts*, by environment, touch, and make Cells whole."""
@@ -87,6 +91,7 @@ class Resolver:
         if shift.moves or shift.secrets or shift.everything:
             affected = await self._spread(tx, scene, shift)
             changed = await self._resolve(tx, batch, scene, shift.moves, affected)
+            self._metrics.resolved(name, affected, [row.component for row in changed])
             known = scene.rows.keys()
             await self._repository.write_deployed(tx, changed, known)
         await self._whole.settle(tx, owners, cells, changed)

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.longrunning import operations_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from cellplane.api.model.v1 import (
     cell_pb2_grpc,
@@ -39,6 +40,7 @@ from cellplane.model.delete import Deleter
 from cellplane.model.delivery.deliverer import PATIENCE, Deliverer, Network, Patience
 from cellplane.model.delivery.outbox import Outbox
 from cellplane.model.effects import Effects
+from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.operations import Operations
 from cellplane.model.promotion import Promoter
 from cellplane.model.records import Records
@@ -113,6 +115,7 @@ async def serve_model(
     key: bytes,
     zones: Collection[str],
     changes: Changes = _DEFAULT,
+    metrics: ResolutionMetrics | None = None,
 ) -> AsyncIterator[None]:
     """Register every servicer of the model; its feed runs while this is entered.
 
@@ -123,6 +126,7 @@ async def serve_model(
         key: Signs page tokens.
         zones: IANA time zones that schedules may name.
         changes: How changes are kept and told.
+        metrics: Counts what is resolved; without, nobody is told.
     """
     resources = Resources(ResourceTables(sa.MetaData()))
     repository = Repository()
@@ -131,7 +135,10 @@ async def serve_model(
     operations = Operations(resources, records, repository)
     cell_feed = CellFeed(database, repository, operations.waited_for)
     whole = Whole(codecs, repository, records, cell_feed.ring)
-    effects = Effects(codecs, repository, records, Resolver(codecs, repository, whole))
+    resolver = Resolver(
+        codecs, repository, whole, metrics or ResolutionMetrics(CollectorRegistry())
+    )
+    effects = Effects(codecs, repository, records, resolver)
     checker = Checker(codecs, repository, zones)
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)

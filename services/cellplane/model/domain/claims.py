@@ -15,9 +15,13 @@ from typing import Final, TypeAlias
 from cellplane.cell import addresses
 from cellplane.cell.names import CellName, kube_name
 from cellplane.cell.problem import Findings
-from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind
-from cellplane.model.domain.default import organization_domain, path, public_domain
+from cellplane.model.domain.default import (
+    organization_domain,
+    path,
+    public_domain,
+    public_path,
+)
 from cellplane.model.domain.resources import Component, Endpoint, Environment
 
 Claim: TypeAlias = tuple[str, str]
@@ -30,10 +34,9 @@ def claims_of(cell: CellName, component: Component, environment: Environment) ->
     """Everything that *component* claims: by endpoint, or by kind and name of an object."""
     claims: dict[str, Claim] = {}
     for endpoint in component.endpoints:
-        if Visibility.PUBLIC in endpoint.visibilities:
-            host = public_host(cell, endpoint, environment)
-            # A prefix of a path is the same with and without its last slash (Gateway API).
-            claims[endpoint.endpoint] = (host, path(endpoint).rstrip("/") or "/")
+        prefix = public_path(endpoint)
+        if prefix is not None:
+            claims[endpoint.endpoint] = (public_host(cell, endpoint, environment), prefix)
     for kind, name in object_names(component):
         if _HASHED.fullmatch(name):
             claims[f"{kind}/{name}"] = (cell.namespace, f"{kind}/{name}")

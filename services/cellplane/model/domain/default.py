@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Final
 
 from cellplane.cell.names import kube_name
-from cellplane.cell.protocol import TRAITS, Protocol, Transport
+from cellplane.cell.protocol import TRAITS, Protocol, RouteKind, Transport
+from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import (
     Autoscaling,
     ComponentKind,
@@ -68,6 +69,16 @@ def target_port(endpoint: Endpoint) -> int:
 def path(endpoint: Endpoint) -> str:
     """The path under which gateways serve an endpoint."""
     return endpoint.path or "/"
+
+
+def public_path(endpoint: Endpoint) -> str | None:
+    """The path that a public endpoint has of its host; ``None`` where hosts mean nothing to it.
+
+    A prefix of a path is the same with and without its last slash (Gateway API).
+    """
+    by_host = TRAITS[endpoint.protocol].route not in (RouteKind.TCP, RouteKind.UDP)
+    is_public = Visibility.PUBLIC in endpoint.visibilities
+    return (path(endpoint).rstrip("/") or "/") if is_public and by_host else None
 
 
 def secret_location(reference: SecretReference, environment: str) -> tuple[str, str]:

@@ -169,12 +169,6 @@ def validate_secret_reference(reference: SecretReference) -> list[Problem]:
     _check_unique([e.environment for e in reference.environments], "environment", places)
     for index, place in enumerate(reference.environments):
         at = places.at(index)
-        check_reference(
-            Kind.ENVIRONMENT,
-            place.environment,
-            organization_of(reference.name),
-            at.at("environment"),
-        )
         if not place.remote_key and not place.secret_store:
             at.add(
                 "FIELD_REQUIRED",

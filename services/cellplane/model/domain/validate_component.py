@@ -17,8 +17,7 @@ from cellplane.cell.protocol import TRAITS, RouteKind, Transport
 from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind, Probe, Resources, Workload
 from cellplane.model.domain import hosts, schedule
-from cellplane.model.domain.default import RUN_ONCE, default_resources
-from cellplane.model.domain.default import path as path_of
+from cellplane.model.domain.default import RUN_ONCE, default_resources, public_path, target_port
 from cellplane.model.domain.quantity import bytes_of, is_quantity, milli_of
 from cellplane.model.domain.references import check_managed
 from cellplane.model.domain.resources import Component, Connection, Endpoint
@@ -75,10 +74,12 @@ def _check_endpoints(component: Component, findings: Findings) -> None:
                 value=str(endpoint.port),
             )
         ports.setdefault(port, endpoint.endpoint)
+        _check_target_port(component.endpoints[:index], endpoint, at)
         _check_exposure(endpoint, at)
         check_traffic(component, endpoint, at)
-        if Visibility.PUBLIC in endpoint.visibilities:
-            route = (endpoint.hostname, path_of(endpoint))
+        prefix = public_path(endpoint)
+        if prefix is not None:
+            route = (endpoint.hostname, prefix)
             if route in routes:
                 at.at("path").add(
                     "ROUTE_DUPLICATE",
@@ -87,6 +88,25 @@ def _check_endpoints(component: Component, findings: Findings) -> None:
                     value=route[1],
                 )
             routes.setdefault(route, endpoint.endpoint)
+
+
+def _check_target_port(before: Iterable[Endpoint], endpoint: Endpoint, at: Findings) -> None:
+    """Two ports of a Service may lead to one of the process, which speaks TLS there or does not."""
+    own = TRAITS[endpoint.protocol]
+    number = target_port(endpoint)
+    for other in before:
+        traits = TRAITS[other.protocol]
+        if target_port(other) != number or traits.transport is not own.transport:
+            continue
+        if traits.tls is not own.tls:
+            at.at("target_port").add(
+                "TARGET_PORT_CONFLICT",
+                f'the process\'s port {number} is that of endpoint "{other.endpoint}", too, and '
+                f"{other.protocol.value} and {endpoint.protocol.value} cannot both be spoken "
+                "there: let it listen on another one",
+                value=str(number),
+            )
+        return
 
 
 def _check_exposure(endpoint: Endpoint, at: Findings) -> None:
