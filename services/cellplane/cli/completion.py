@@ -68,12 +68,12 @@ def answer(command: Callable[[], Any]) -> int:
     signal.signal(signal.SIGALRM, _too_late)
     signal.setitimer(signal.ITIMER_REAL, DEADLINE)
     try:
-        command()
+        code = command()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else FAILURE
     except BaseException:  # noqa: BLE001 - there is nobody to tell
         return FAILURE
-    return OK
+    return code if isinstance(code, int) else OK
 
 
 def _library() -> Any:

@@ -120,6 +120,8 @@ def list_planes(
         "dataPlanes",
         None,
         project=None,
+        filter="",
+        order_by="",
         watch=False,
         output=output,
         organization=organization,

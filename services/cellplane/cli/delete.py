@@ -44,10 +44,10 @@ def delete(
         raise usage("what is to be deleted? give a kind and a name, or documents with -f")
     chosen = profiles.load(profile, organization)
     if kind is not None:
-        if name is None:
-            raise usage(f"which {kind}? give its name")
         found = of_noun(kind)
-        targets = [(found, found.parse(name, chosen.organization))]
+        if name is None:
+            raise usage(f"which {found.singular}? give its name: {found.ways}")
+        targets = [(found, name)]
     else:
         from cellplane.cli.documents.load import load
 
@@ -63,12 +63,27 @@ async def _delete(
     profile: Any, targets: list[tuple[Any, str]], force: bool, allow_missing: bool
 ) -> None:
     from cellplane.cli.engine import Client
+    from cellplane.cli.exits import Ended
+    from cellplane.cli.lookup import close_to, full_name
 
     targets = _in_order(targets)
     async with Client(profile) as client:
-        for kind, name in targets:
-            await client.delete(kind, name, force=force, allow_missing=allow_missing)
-            print(f"{kind.singular} {kind.short(name)} deleted", flush=True)
+        for kind, given in targets:
+            name = await full_name(client, kind, given)
+            label = f"{kind.singular} {kind.short(name)}"
+            try:
+                await client.delete(kind, name, force=force, allow_missing=allow_missing)
+            except Ended as ended:
+                if ended.status == "NOT_FOUND":
+                    ended.findings = [*ended.findings, *await close_to(client, kind, name)]
+                if ended.reason == "RESOURCE_IN_USE" and ended.findings:
+                    # What is in the way has a line of its own.
+                    ended.message = f"{label} cannot be deleted"
+                    ended.findings = [
+                        line.replace("or use force", "or give --force") for line in ended.findings
+                    ]
+                raise
+            print(f"{label} deleted", flush=True)
 
 
 def _in_order(targets: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
@@ -86,11 +101,13 @@ async def _plan(
 ) -> None:
     from cellplane.cli.engine import Client
     from cellplane.cli.exits import Ended
+    from cellplane.cli.lookup import full_name
 
     obstacles: list[str] = []
-    going = {name for _, name in targets}
     async with Client(profile) as client:
-        for kind, name in _in_order(targets):
+        named = [(kind, await full_name(client, kind, given)) for kind, given in _in_order(targets)]
+        going = {name for _, name in named}
+        for kind, name in named:
             plan = await client.plan_deletion(kind, name, force=force, allow_missing=allow_missing)
             if plan is None:
                 continue

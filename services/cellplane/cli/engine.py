@@ -16,7 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from cellplane.cli.exits import Ended, of_rpc, usage
-from cellplane.cli.kinds import Kind, method
+from cellplane.cli.kinds import Kind, an, method
 from cellplane.cli.profile import Profile
 from cellplane.rpc.client import Channels
 from cellplane.rpc.tls import ClientTLS
@@ -95,13 +95,26 @@ class Client:
                 return None
             raise
 
-    async def list(self, kind: Kind, parent: str) -> AsyncIterator[Any]:
-        """List all resources below *parent*, page by page."""
+    async def list(self, kind: Kind, parent: str, **narrowed: str) -> AsyncIterator[Any]:
+        """List all resources below *parent*, page by page.
+
+        Args:
+            narrowed: What else the method is asked, such as ``filter`` and ``order_by``.
+        """
         method = self._method(kind, "List")
+        for field, value in narrowed.items():
+            if value and field not in method.input_type.fields_by_name:
+                raise usage(f"{kind.plural} have no --{field.replace('_', '-')}: leave it out")
         token = ""
         while True:
-            request = _request(method, parent=parent, page_size=_PAGE, page_token=token)
-            page = await self.call(kind.service, method, request)
+            request = _request(method, parent=parent, page_size=_PAGE, page_token=token, **narrowed)
+            try:
+                page = await self.call(kind.service, method, request)
+            except Ended as ended:
+                if ended.status == "INVALID_ARGUMENT" and "/-" in parent:
+                    # Not every list reads across what it is below.
+                    raise usage(f"which {kind.plural}? say of what: {kind.below}") from None
+                raise
             for resource in next((v for f, v in page.ListFields() if f.is_repeated), ()):
                 yield resource
             token = page.next_page_token
@@ -166,7 +179,7 @@ class Client:
         method = kind.methods.get(verb)
         if method is None:
             can = ", ".join(sorted(word.lower() for word in kind.methods))
-            raise usage(f"a {kind.singular} has no {verb.lower()}: it has {can}")
+            raise usage(f"{an(kind.singular)} has no {verb.lower()}: it has {can}")
         return method
 
 

@@ -6,6 +6,7 @@ code, reason, every finding with its place, and the request's id.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -55,7 +56,8 @@ def usage(message: str) -> Ended:
 def guard(command: Callable[[], Any]) -> int:
     """Run *command*; whatever it raises becomes an exit code and at most one block."""
     try:
-        command()
+        # What ends a command early without an error is its answer.
+        code = command()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else FAILURE
     except KeyboardInterrupt:
@@ -66,7 +68,7 @@ def guard(command: Callable[[], Any]) -> int:
         return FAILURE
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process
         return _end(error)
-    return OK
+    return code if isinstance(code, int) else OK
 
 
 def _end(error: BaseException) -> int:
@@ -75,6 +77,8 @@ def _end(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     ended = error if isinstance(error, Ended) else _translate(error)
+    if not ended.message:
+        return ended.code
     sys.stdout.flush()
     sys.stderr.write(block(ended))
     return ended.code
@@ -91,6 +95,8 @@ def block(ended: Ended) -> str:
 
 
 def _translate(error: BaseException) -> Ended:
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        return _of_command_line(error)
     from cellplane.cell.problem import CellplaneError
 
     if isinstance(error, CellplaneError):
@@ -100,12 +106,31 @@ def _translate(error: BaseException) -> Ended:
         return of_rpc(error)
     if isinstance(error, OSError) and error.filename:
         return Ended(message=f"{error.filename}: {(error.strerror or str(error)).lower()}")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Ended(message="what is written to has no space left")
     if os.environ.get("CELLPLANE_DEBUG"):
         raise error
     return Ended(
         message=f"{type(error).__name__}: {error}: this is a fault of the command line; "
         "CELLPLANE_DEBUG=1 shows where"
     )
+
+
+def _of_command_line(error: Any) -> Ended:
+    """Translate what typer found wrong: it has no public class for all of that."""
+    context: Any = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{context.get_help()}\n")
+        return Ended(message="", code=USAGE)
+    text = error.format_message().strip().removesuffix(".")
+    findings = []
+    if context is not None:
+        path = context.command_path
+        findings = [
+            " ".join(context.command.get_usage(context).replace("Usage:", "usage:").split()),
+            f"`{path} --help` tells more",
+        ]
+    return Ended(message=text[:1].lower() + text[1:], code=USAGE, findings=findings)
 
 
 def of_error(error: Any) -> Ended:

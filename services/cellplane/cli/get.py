@@ -39,6 +39,12 @@ def get(
             autocompletion=completion.names_of("Project"),
         ),
     ] = None,
+    filter: Annotated[
+        str, typer.Option(help="Only those that this holds of, such as 'revision > 3'.")
+    ] = "",
+    order_by: Annotated[
+        str, typer.Option(help="Their order, such as 'create_time desc'. Default: by name.")
+    ] = "",
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Go on, and show each change.")
     ] = False,
@@ -52,14 +58,18 @@ def get(
     """
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
+    from cellplane.cli.exits import usage
     from cellplane.cli.kinds import of_noun
 
     found = of_noun(kind)
     chosen = profiles.load(profile, organization)
+    narrowed = {"filter": filter, "order_by": order_by}
+    if watch and any(narrowed.values()):
+        raise usage("--watch shows every change: leave --filter and --order-by out")
     run(
         _watch(chosen, found, name, project, output)
         if watch
-        else _get(chosen, found, name, project, output)
+        else _get(chosen, found, name, project, output, narrowed)
     )
 
 
@@ -84,20 +94,30 @@ def describe(
 
 
 async def _get(
-    profile: Any, kind: Kind, name: str | None, project: str | None, output: Format
+    profile: Any,
+    kind: Kind,
+    name: str | None,
+    project: str | None,
+    output: Format,
+    narrowed: dict[str, str],
 ) -> None:
     from cellplane.cli.engine import Client
     from cellplane.cli.exits import usage
+    from cellplane.cli.lookup import explain_empty, name_or_parent, read
 
     async with Client(profile) as client:
         if name is not None:
-            one = await client.get(kind, kind.parse(name, profile.organization))
-            _print(kind, [one], output, alone=True)
-            return
+            name, is_one = await name_or_parent(client, kind, name, project)
+            if is_one:
+                _print(kind, [await read(client, kind, name)], output, alone=True)
+                return
         if "List" not in kind.methods:
-            raise usage(f"which {kind.singular}? give its name: {kind.form}")
-        parent = _parent(kind, profile.organization, project)
-        _print(kind, [r async for r in client.list(kind, parent)], output, alone=False)
+            raise usage(f"which {kind.singular}? give its name: {kind.ways}")
+        parent = name or _parent(kind, profile.organization, project)
+        found = [r async for r in client.list(kind, parent, **narrowed)]
+        if not found and not any(narrowed.values()):
+            await explain_empty(client, kind, parent)
+        _print(kind, found, output, alone=False)
 
 
 def _parent(kind: Kind, organization: str, project: str | None) -> str:
@@ -151,16 +171,17 @@ async def _watch(
     from google.protobuf.json_format import MessageToDict
 
     from cellplane.cli.engine import Client
+    from cellplane.cli.lookup import name_or_parent
     from cellplane.cli.render.document import document
     from cellplane.cli.watch import watch
 
-    parent = f"organizations/{profile.organization}"
-    if name is not None:
-        parent = kind.parse(name, profile.organization)
-    elif project is not None:
-        parent = f"{parent}/projects/{project.rsplit('/', 1)[-1]}"
     printer = _Columns(kind, wide=output is Format.WIDE)
     async with Client(profile) as client:
+        parent = f"organizations/{profile.organization}"
+        if name is not None:
+            parent, _ = await name_or_parent(client, kind, name, project)
+        elif project is not None:
+            parent = f"{parent}/projects/{project.rsplit('/', 1)[-1]}"
         async for step in watch(client, kind, parent):
             if step.resource is None:
                 continue
@@ -200,13 +221,14 @@ async def _describe(profile: Any, kind: Kind, name: str) -> None:
     from cellplane.cli.engine import Client
     from cellplane.cli.exits import Ended
     from cellplane.cli.kinds import by_name
+    from cellplane.cli.lookup import full_name, read
     from cellplane.cli.render.columns import cell
     from cellplane.cli.render.document import dump, plain
     from cellplane.cli.render.output import say, table
 
     async with Client(profile) as client:
-        full = kind.parse(name, profile.organization)
-        print(dump({"kind": kind.name, **plain(await client.get(kind, full))}), end="")
+        full = await full_name(client, kind, name)
+        print(dump({"kind": kind.name, **plain(await read(client, kind, full))}), end="")
         if kind.name != "Cell":
             return
         try:

@@ -54,6 +54,8 @@ class Kind:
     plural: str
     pattern: tuple[str, ...]
     """Segments of its name; ids are empty."""
+    others: tuple[tuple[str, ...], ...] = ()
+    """Other patterns of its name, where there are several."""
     service: str
     """The process that keeps it, such as ``model``."""
     descriptor: Descriptor
@@ -71,6 +73,19 @@ class Kind:
         return "/".join(segment or "*" for segment in self.pattern)
 
     @property
+    def ways(self) -> str:
+        """How its names can be written, for people."""
+        words = self._id_words()
+        short = "/".join(f"<{word}>" for word in words[min(1, len(words) - 1) :])
+        return f"write {short}, or in full {self.form}"
+
+    @property
+    def below(self) -> str:
+        """What its lists are below, for people."""
+        words = self._id_words()[1:-1]
+        return f"{self.plural} of {'/'.join(f'<{word}>' for word in words)}"
+
+    @property
     def applicable(self) -> bool:
         """Whether documents can say what it is like."""
         return "Update" in self.methods
@@ -82,14 +97,16 @@ class Kind:
 
     def ids(self, name: str) -> tuple[str, ...] | None:
         """The ids in a full name; ``None`` if it is not of this kind."""
-        parts = name.split("/")
-        if len(parts) != len(self.pattern):
-            return None
-        pairs = list(zip(parts, self.pattern, strict=True))
-        if any(fixed and part != fixed for part, fixed in pairs):
-            return None
-        found = tuple(part for part, fixed in pairs if not fixed)
-        return found if all(is_id(part) for part in found) else None
+        for pattern in (self.pattern, *self.others):
+            parts = name.split("/")
+            if len(parts) != len(pattern):
+                continue
+            pairs = list(zip(parts, pattern, strict=True))
+            if any(fixed and part != fixed for part, fixed in pairs):
+                continue
+            found = tuple(part for part, fixed in pairs if not fixed)
+            return found if all(is_id(part) for part in found) else None
+        return None
 
     def fill(self, ids: tuple[str, ...]) -> str:
         """Make a full name of all its ids."""
@@ -103,7 +120,7 @@ class Kind:
         """
         parts = text.strip("/").split("/")
         count = self.pattern.count("")
-        if len(parts) > 1 and parts[0] in self.pattern:
+        if len(parts) > 1 and self._has(parts[0]):
             return self.absolute("/".join(parts), organization)
         if len(parts) == count - 1 and count > 1:
             return self.fill((organization, *parts))
@@ -114,7 +131,7 @@ class Kind:
     def absolute(self, text: str, organization: str) -> str:
         """Make a full name of one that is full or relative to the organization."""
         first = text.split("/", 1)[0]
-        if first != "organizations" and first in self.pattern and "/" in text:
+        if first != "organizations" and self._has(first) and "/" in text:
             return f"organizations/{organization}/{text}"
         return text
 
@@ -122,11 +139,7 @@ class Kind:
         """Read a name that a user gave; ends the command where it cannot be one."""
         name = self.expand(text, organization)
         if self.ids(name) is None:
-            count = self.pattern.count("")
-            short = "/".join(f"<{s}>" for s in self._id_words()[min(1, count - 1) :])
-            raise usage(
-                f'"{text}" is not the name of a {self.singular}: write {self.form}, or {short}'
-            )
+            raise usage(f'"{text}" is not the name of {an(self.singular)}: {self.ways}')
         return name
 
     def short(self, name: str) -> str:
@@ -144,6 +157,9 @@ class Kind:
         left = iter((*ids, *("-" for _ in range(count - len(ids)))))
         return "/".join(segment or next(left) for segment in segments)
 
+    def _has(self, collection: str) -> bool:
+        return any(collection in pattern for pattern in (self.pattern, *self.others))
+
     def _id_words(self) -> list[str]:
         """What each id stands for: the collection before it, in the singular."""
         return [
@@ -151,6 +167,11 @@ class Kind:
             for index, segment in enumerate(self.pattern)
             if not segment
         ]
+
+
+def an(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def _singular(collection: str) -> str:
@@ -179,16 +200,18 @@ def all_kinds() -> tuple[Kind, ...]:
                     type_name=option.type,
                     singular=option.singular,
                     plural=option.plural,
-                    pattern=tuple(
-                        "" if segment.startswith("{") else segment
-                        for segment in option.pattern[0].split("/")
-                    ),
+                    pattern=_segments(option.pattern[0]),
+                    others=tuple(map(_segments, option.pattern[1:])),
                     service=file.package.removeprefix(_ROOT).split(".")[0],
                     descriptor=descriptor,
                     methods=verbs,
                 )
             )
     return tuple(sorted(found, key=lambda kind: kind.name))
+
+
+def _segments(pattern: str) -> tuple[str, ...]:
+    return tuple("" if part.startswith("{") else part for part in pattern.split("/"))
 
 
 def _verbs(name: str, plural: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -113,8 +113,22 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-@app.callback(cls=LazyGroup, no_args_is_help=True)
-def root() -> None:
+def _version(wanted: bool) -> None:
+    if wanted:
+        import_module("cellplane.cli.version").version()
+        raise typer.Exit
+
+
+@app.callback(
+    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
     """A control plane for an Internal Developer Platform: projects become closed Cells.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 conflict, 6 timeout,
@@ -125,6 +139,5 @@ def root() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if completion.asked():
-        return completion.answer(lambda: get_command(app).main(given, "cellplane"))
-    return exits.guard(lambda: get_command(app).main(given, "cellplane"))
+    run = completion.answer if completion.asked() else exits.guard
+    return run(lambda: get_command(app).main(given, "cellplane", standalone_mode=False))

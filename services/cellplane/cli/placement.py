@@ -66,9 +66,10 @@ def explain(
 async def _read(profile: Any, cell: str) -> Any:
     from cellplane.cli.engine import Client
     from cellplane.cli.kinds import by_name
+    from cellplane.cli.lookup import full_name
 
-    name = by_name("Cell").parse(cell, profile.organization)
     async with Client(profile) as client:
+        name = await full_name(client, by_name("Cell"), cell)
         return await client.get(by_name("Decision"), f"{name}/decision")
 
 

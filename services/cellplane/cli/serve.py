@@ -31,7 +31,7 @@ def serve(
 
     if service not in PROCESSES:
         raise usage(f'there is no service "{service}": choose of {", ".join(PROCESSES)}')
-    if "--help" in (arguments or ()):
+    if {"-h", "--help"} & set(arguments or ()):
         # The service would say the same, once it had imported all that it needs to run.
         from cellplane.runtime.flags import parser
 

@@ -7,6 +7,7 @@ interrupting it stops nothing; ``down`` ends the supervisor, and with it every p
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -75,7 +76,15 @@ def up(
         if kubeconfig:
             arguments.append(f"--kubeconfig={kubeconfig.absolute()}")
         _start(layout, arguments)
-    code = asyncio.run(_show(layout))
+    try:
+        code = asyncio.run(_show(layout))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"it goes on in the background: `{_program()} up` shows the rest, and"
+            f" `{_program()} down` ends it",
+            err=True,
+        )
+        raise
     if code == 0:
         _what_next(layout)
     raise typer.Exit(code)
@@ -151,6 +160,10 @@ async def _show(layout: Layout) -> int:
 
 
 def _what_next(layout: Layout) -> None:
+    program = _program()
+    # Commands find the state below the current folder; one that is elsewhere has to be named.
+    found = find_state(Path.cwd())
+    known = found is not None and found.absolute() == layout.root
     kubeconfigs = sorted((layout.root / "state").glob("cluster-*/kubeconfig*"))
     lines = [
         "",
@@ -162,12 +175,21 @@ def _what_next(layout: Layout) -> None:
         f"  logs: {layout.logs}",
         "",
         "What to try:",
-        "  .venv/bin/cellplane status boutique",
-        "  .venv/bin/cellplane placement explain projects/boutique/cells/development",
-        "  .venv/bin/cellplane promote boutique --from development --to staging",
-        "  make down",
+        *([] if known else [f"  export CELLPLANE_STATE={shlex.quote(str(layout.root))}"]),
+        f"  {program} status boutique",
+        f"  {program} placement explain boutique/development",
+        f"  {program} promote payments --from development --to staging",
+        f"  source <({program} completion bash)",
+        f"  {program} down",
     ]
     typer.echo("\n".join(lines))
+
+
+def _program() -> str:
+    """This program, as it can be typed here."""
+    program = Path(sys.argv[0])
+    found = shutil.which(program.name)
+    return program.name if found and Path(found).samefile(program) else str(program)
 
 
 def _stop(layout: Layout) -> None:

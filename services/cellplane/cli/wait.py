@@ -67,7 +67,7 @@ def wait(
     seconds = _seconds(timeout)
     chosen = profiles.load(profile, organization)
     found = of_noun(kind)
-    run(_wait(chosen, found, found.parse(name, chosen.organization), what, judge, seconds))
+    run(_wait(chosen, found, name, what, judge, seconds))
 
 
 async def _wait(
@@ -81,15 +81,18 @@ async def _wait(
     import asyncio
 
     from cellplane.cli.engine import Client
+    from cellplane.cli.lookup import close_to, full_name
     from cellplane.cli.render.output import say
     from cellplane.cli.watch import watch
 
     began = time.monotonic()
-    label = f"{kind.singular} {kind.short(name)}"
     last = "nothing is known of it"
     seen = False
+    label = f"{kind.singular} {name}"
     try:
         async with asyncio.timeout(seconds), Client(profile) as client:
+            name = await full_name(client, kind, name)
+            label = f"{kind.singular} {kind.short(name)}"
             async for step in watch(client, kind, name):
                 if step.name not in ("", name):
                     continue
@@ -97,7 +100,8 @@ async def _wait(
                 if what == "deleted" and (step.type == "DELETED" or not seen):
                     break
                 if step.type == "DELETED" or not seen:
-                    raise Ended(message=f"{label} does not exist", code=NOT_FOUND)
+                    close = await close_to(client, kind, name)
+                    raise Ended(message=f"{label} does not exist", code=NOT_FOUND, findings=close)
                 if step.resource is None:
                     continue
                 verdict = judge(step.resource)

@@ -131,6 +131,27 @@ def test_wrong_usage_is_code_2_with_the_way_out(
     assert answer.out == ""
 
 
+def test_a_wrong_command_line_is_one_error_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """What typer finds wrong is said like everything else, with how it is written."""
+    assert main(["get", "--nothing"]) == 2
+
+    first, usage, more = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: no such option: --nothing")
+    assert usage.startswith("  usage: cellplane get ")
+    assert more == "  `cellplane get --help` tells more"
+
+
+def test_the_short_flags_that_people_try(capsys: pytest.CaptureFixture[str]) -> None:
+    """`-h` is help, of every command; `--version` is the version."""
+    for arguments in (["-h"], ["get", "-h"], ["config", "show", "-h"]):
+        assert main(arguments) == 0
+        assert "Usage: cellplane" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    version = capsys.readouterr().out
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == version
+
+
 def test_without_a_control_plane_the_way_out_is_said(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,13 +9,15 @@ import base64
 import binascii
 import difflib
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cellplane.cli.documents.nodes import Scalar
+if TYPE_CHECKING:
+    # Only what reads documents needs the library that reads YAML.
+    from cellplane.cli.documents.nodes import Scalar
 
 NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN: Final = {"true": True, "True": True, "TRUE": True} | dict.fromkeys(
@@ -46,6 +48,8 @@ class Unfit(Exception):
 
 def is_null(node: object) -> bool:
     """Tell whether something is there, but says nothing."""
+    from cellplane.cli.documents.nodes import Scalar
+
     return isinstance(node, Scalar) and node.plain and node.text in NULL
 
 

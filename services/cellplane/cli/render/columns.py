@@ -14,7 +14,7 @@ from google.api import resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from cellplane.cli.documents.scalars import enum_prefix
-from cellplane.cli.kinds import Kind
+from cellplane.cli.kinds import Kind, by_type
 
 
 class Column(NamedTuple):
@@ -25,6 +25,8 @@ class Column(NamedTuple):
     wide: bool = False
 
 
+_OF_ALL: Final = frozenset({"name", "uid", "etag"})
+_ALWAYS: Final = 4
 _AGE: Final = Column("AGE", "create_time")
 _NAME: Final = Column("DISPLAY NAME", "display_name")
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
@@ -112,6 +114,19 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("SEEN", "last_seen_time"),
         _AGE,
     ),
+    "CellHealth": (
+        Column("DATA PLANES", "data_planes[].data_plane"),
+        Column("REVISION", "data_planes[].revision"),
+        Column("HEALTH", "data_planes[].objects[].health"),
+        Column("REASON", "data_planes[].objects[].reason"),
+        Column("SEEN", "data_planes[].report_time", wide=True),
+    ),
+    "Decision": (
+        Column("DATA PLANES", "data_planes[]"),
+        Column("COPIES", "copy_count"),
+        Column("SUMMARY", "summary"),
+        Column("TURNED DOWN", "rejections[].data_plane", wide=True),
+    ),
     "JoinGrant": (
         Column("DATA PLANE", "data_plane"),
         Column("USED", "use_time"),
@@ -131,11 +146,29 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
 
 def columns(kind: Kind, *, wide: bool) -> tuple[Column, ...]:
     """The columns of a kind; one that has no row here gets what its message offers."""
-    known = COLUMNS.get(kind.name)
-    if known is None:
-        fields = kind.descriptor.fields_by_name
-        known = tuple(c for c in (_NAME, _AGE) if c.path in fields)
+    known = COLUMNS.get(kind.name) or tuple(_offered(kind))
     return tuple(column for column in known if wide or not column.wide)
+
+
+def _offered(kind: Kind) -> Iterator[Column]:
+    """Its single values, in the order of the contract: the first ones always, all where wide."""
+    fields = [
+        field
+        for field in kind.descriptor.fields
+        if field.name not in _OF_ALL and not field.is_repeated and field.message_type is None
+    ]
+    # What can only be one of a few words tells more in a narrow column than text does.
+    first = sorted(fields, key=lambda field: field.type == field.TYPE_STRING and not _refers(field))
+    for field in fields:
+        title = field.name.replace("_", " ").upper()
+        yield Column(title, field.name, wide=field not in first[:_ALWAYS])
+    if _AGE.path in kind.descriptor.fields_by_name:
+        yield _AGE
+
+
+def _refers(field: FieldDescriptor) -> str:
+    """The type of the resource that a field names; empty for any other field."""
+    return str(field.GetOptions().Extensions[resource_pb2.resource_reference].type)
 
 
 def cell(resource: Any, path: str) -> str:
@@ -169,9 +202,14 @@ def word(field: FieldDescriptor, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value)
-    if field.GetOptions().Extensions[resource_pb2.resource_reference].type:
-        return text.rsplit("/", 1)[-1]
-    return text
+    match _refers(field):
+        case "":
+            return text
+        case "cellplane.dev/Cell":
+            # Its id is that of its environment, and says nothing alone.
+            return by_type("cellplane.dev/Cell").short(text)
+        case _:
+            return text.rsplit("/", 1)[-1]
 
 
 def age(then: datetime, now: datetime | None = None) -> str:
