@@ -1,4 +1,4 @@
-"""``placement explain``: on which data planes a Cell is, why there, and why not elsewhere."""
+"""``placement``: on which data planes Cells are, why there, and what would change it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
+from cellplane.cli.simulate import simulate
 
 app = typer.Typer(
     help="Explain where Cells are.",
@@ -22,6 +23,9 @@ app = typer.Typer(
 @app.callback()
 def root() -> None:
     """Explain where Cells are."""
+
+
+app.command()(simulate)
 
 
 @app.command()

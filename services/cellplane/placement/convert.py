@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,22 +20,16 @@ from cellplane.cell.condition import Cause, Condition, Health, Status
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem, Severity
-from cellplane.cell.requirement import (
-    Effect,
-    LabelSelector,
-    Operator,
-    PlacementRequirement,
-    Preference,
-    Spread,
-    Taint,
-    Toleration,
-)
+from cellplane.cell.requirement import Effect, PlacementRequirement, Taint
 from cellplane.placement.planes import Entry
 from cellplane.placement.records import DataPlane, Decided
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.status.cell_status import CellStatus, ComponentStatus, PlaneStatus
+from cellplane.rpc.codec import Codec
 
 E = TypeVar("E", bound=Enum)
+
+_REQUIREMENT: Final = Codec(PlacementRequirement, placement_pb2.PlacementRequirement)
 
 
 def enum_of(kind: type[E], wire: Any, number: int, *, prefix: str = "", default: E) -> E:
@@ -60,38 +54,7 @@ def stamp_of(time: datetime) -> Timestamp:
 
 def requirement_of(message: placement_pb2.PlacementRequirement) -> PlacementRequirement:
     """What a Cell asks of its data planes."""
-    return PlacementRequirement(
-        copies=message.copies if message.HasField("copies") else None,
-        selectors=tuple(_selector(s) for s in message.selectors),
-        preferences=tuple(
-            Preference(selector=_selector(p.selector), weight=p.weight) for p in message.preferences
-        ),
-        excluded_data_planes=tuple(message.excluded_data_planes),
-        tolerations=tuple(Toleration(key=t.key, value=t.value) for t in message.tolerations),
-        spreads=tuple(_spread(s) for s in message.spreads),
-        capabilities=tuple(message.capabilities),
-    )
-
-
-def _selector(message: placement_pb2.LabelSelector) -> LabelSelector:
-    return LabelSelector(
-        key=message.key,
-        operator=enum_of(
-            Operator,
-            placement_pb2.LabelSelector.Operator,
-            message.operator,
-            default=Operator.EXISTS,
-        ),
-        values=tuple(message.values),
-    )
-
-
-def _spread(message: placement_pb2.Spread) -> Spread:
-    return Spread(
-        topology_key=message.topology_key,
-        min_groups=message.min_groups if message.HasField("min_groups") else None,
-        max_skew=message.max_skew if message.HasField("max_skew") else None,
-    )
+    return _REQUIREMENT.to_domain(message)
 
 
 def data_plane_of(message: data_plane_pb2.DataPlane) -> DataPlane:

@@ -15,8 +15,8 @@ from cellplane.placement.link import messages
 from cellplane.placement.records import Decided
 from cellplane.placement.rollout.bundle import Held
 from cellplane.placement.rollout.diff import BundleObject
-from cellplane.placement.scheduler.decide import Candidate, Placed, Trace, Unplaceable
-from cellplane.placement.scheduler.filters import Rejection
+from cellplane.placement.scheduler import trace
+from cellplane.placement.scheduler.decide import Placed, Unplaceable
 from cellplane.placement.slots import Slot
 from cellplane.placement.status.observed import Observed
 
@@ -78,41 +78,39 @@ def decided_to_json(decided: Decided) -> dict[str, Any]:
         "parked": parked,
         "data_planes": decision.data_planes,
         "copies": decision.copies,
-        "trace": asdict(decision.trace),
-        "spreads": [asdict(s) for s in decided.spreads],
+        "shares": decision.shares,
+        "trace": trace.to_json(decision.trace),
+        "spreads": [_written(s) for s in decided.spreads],
         "decide_time": decided.decide_time.isoformat(),
     }
 
 
 def decided_of(body: Mapping[str, Any]) -> Decided:
     """A decision."""
-    trace = Trace(
-        summary=body["trace"]["summary"],
-        rejections=tuple(Rejection(**r) for r in body["trace"]["rejections"]),
-        candidates=tuple(
-            Candidate(
-                data_plane=c["data_plane"],
-                chosen=c["chosen"],
-                scores=tuple((name, value) for name, value in c["scores"]),
-            )
-            for c in body["trace"]["candidates"]
-        ),
+    planes, why = tuple(body["data_planes"]), trace.of_json(body["trace"])
+    shares = tuple((c, tuple((p, n) for p, n in counts)) for c, counts in body.get("shares", ()))
+    decision: Placed | Unplaceable = Placed(
+        data_planes=planes, copies=body["copies"], trace=why, shares=shares
     )
-    planes = tuple(body["data_planes"])
-    decision: Placed | Unplaceable = Placed(data_planes=planes, copies=body["copies"], trace=trace)
     if body["parked"]:
         decision = Unplaceable(
             reason=body["reason"],
             data_planes=planes,
             fitting_data_planes=tuple(body["fitting"]),
             copies=body["copies"],
-            trace=trace,
+            trace=why,
+            shares=shares,
         )
     return Decided(
         decision=decision,
         decide_time=datetime.fromisoformat(body["decide_time"]),
         spreads=tuple(Spread(**s) for s in body["spreads"]),
     )
+
+
+def _written(spread: Spread) -> dict[str, Any]:
+    """A spread without what it does not say."""
+    return {name: value for name, value in asdict(spread).items() if value}
 
 
 def aware(time: datetime) -> datetime:

@@ -110,7 +110,7 @@ def worth(chosen: Iterable[Plane], demand: Demand, there: tuple[str, ...]) -> tu
 previous_ids = st.lists(st.sampled_from([f"plane-{i}" for i in range(6)]), max_size=3, unique=True)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(world=worlds, demand=demands, there=previous_ids)
 def test_agrees_with_brute_force(
     world: tuple[Plane, ...], demand: Demand, there: list[str]
@@ -129,7 +129,7 @@ def test_agrees_with_brute_force(
     assert worth(chosen, demand, previous.data_planes) == best
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(world=worlds, demand=demands, there=previous_ids, data=st.data())
 def test_order_of_planes_does_not_matter(
     world: tuple[Plane, ...], demand: Demand, there: list[str], data: st.DataObject
@@ -141,7 +141,7 @@ def test_order_of_planes_does_not_matter(
     assert decide(Snapshot(planes=tuple(shuffled)), demand, previous) == first
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(world=worlds, demand=demands, there=previous_ids)
 def test_hard_rules_are_never_broken(
     world: tuple[Plane, ...], demand: Demand, there: list[str]
@@ -155,7 +155,7 @@ def test_hard_rules_are_never_broken(
         assert len(decision.data_planes) == demand.copies
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(world=worlds, demand=demands)
 def test_deciding_again_moves_nothing(world: tuple[Plane, ...], demand: Demand) -> None:
     """The same question, asked from where the Cell is, has the same answer."""
@@ -167,7 +167,7 @@ def test_deciding_again_moves_nothing(world: tuple[Plane, ...], demand: Demand) 
         assert second.data_planes == first.data_planes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(world=worlds, demand=demands, index=st.integers(0, 5))
 def test_a_plane_that_goes_and_returns_moves_nothing_else(
     world: tuple[Plane, ...], demand: Demand, index: int

@@ -13,6 +13,7 @@ from cellplane.cell import addresses, labels
 from cellplane.cell.names import is_id
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.requirement import (
+    Division,
     LabelSelector,
     Operator,
     PlacementRequirement,
@@ -204,8 +205,34 @@ def _check_requirement(requirement: PlacementRequirement | None, at: Findings) -
             at.at("excluded_data_planes").at(index).add(
                 "NAME_INVALID", f'"{plane}" is not the id of a data plane', value=plane
             )
-    _check_unique([s.topology_key for s in requirement.spreads], "topology_key", at.at("spreads"))
+    for index, tier in enumerate(requirement.tiers):
+        for place, selector in enumerate(tier.selectors):
+            _check_selector(selector, at.at("tiers").at(index).at("selectors").at(place))
+    for index, affinity in enumerate(requirement.affinities):
+        parts = affinity.cell.split("/")
+        if len(parts) > 2 or not all(is_id(part) for part in parts):
+            at.at("affinities").at(index).at("cell").add(
+                "NAME_INVALID",
+                f'"{affinity.cell}" is no Cell: write "project" or "project/environment"',
+                value=affinity.cell,
+            )
+    if requirement.division is not None:
+        _check_division(requirement.division, at.at("division"))
+    _check_spreads(requirement, at)
+
+
+def _check_spreads(requirement: PlacementRequirement, at: Findings) -> None:
+    keys = [f"{s.topology_key}{' (soft)' * s.soft}" for s in requirement.spreads]
+    _check_unique(keys, "topology_key", at.at("spreads"))
     for index, spread in enumerate(requirement.spreads):
+        if spread.max_groups is not None and spread.max_groups < (spread.min_groups or 1):
+            at.at("spreads").at(index).at("max_groups").add(
+                "SPREAD_IMPOSSIBLE",
+                f"max_groups {spread.max_groups} is below min_groups {spread.min_groups}",
+                value=str(spread.max_groups),
+            )
+        if spread.soft:
+            continue
         copies = requirement.copies
         if copies is not None and (spread.min_groups or 1) > copies:
             at.at("spreads").at(index).at("min_groups").add(
@@ -215,9 +242,31 @@ def _check_requirement(requirement: PlacementRequirement | None, at: Findings) -
             )
 
 
+def _check_division(division: Division, at: Findings) -> None:
+    for index, weight in enumerate(division.weights):
+        _check_selector(weight.selector, at.at("weights").at(index).at("selector"))
+    for index, limit in enumerate(division.limits):
+        _check_selector(limit.selector, at.at("limits").at(index).at("selector"))
+        if limit.max_replicas is not None and limit.max_replicas < (limit.min_replicas or 1):
+            at.at("limits").at(index).at("max_replicas").add(
+                "LIMITS_CROSS",
+                f"max_replicas {limit.max_replicas} is below min_replicas {limit.min_replicas}",
+                value=str(limit.max_replicas),
+            )
+
+
 def _check_selector(selector: LabelSelector, at: Findings) -> None:
-    needs_values = selector.operator in (Operator.IN, Operator.NOT_IN)
-    if needs_values and not selector.values:
+    compares = selector.operator in (Operator.AT_LEAST, Operator.AT_MOST)
+    if compares and (
+        len(selector.values) != 1 or not selector.values[0][:2].strip("v")[:1].isdigit()
+    ):
+        at.at("values").add(
+            "VALUE_INVALID",
+            f"{selector.operator.value} compares with one number or version: give one",
+            value=", ".join(selector.values),
+        )
+    needs_values = compares or selector.operator in (Operator.IN, Operator.NOT_IN)
+    if needs_values and not selector.values and not compares:
         at.at("values").add(
             "FIELD_REQUIRED", f"{selector.operator.value} needs values: give at least one"
         )

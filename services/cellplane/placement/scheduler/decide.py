@@ -6,36 +6,33 @@ got better. A Cell that can't be placed stays where it is, and says what would h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, TypeAlias
 
+from cellplane.cell.requirement import Spread
 from cellplane.placement.scheduler import explain
-from cellplane.placement.scheduler.filters import Rejection, rejection
-from cellplane.placement.scheduler.scores import PARTS, Scores, scores
-from cellplane.placement.scheduler.snapshot import Demand, Plane, Previous, Snapshot
-from cellplane.placement.scheduler.spread import Scored, choose, holds
+from cellplane.placement.scheduler.feasible import Feasible
+from cellplane.placement.scheduler.index import Index, slots_of
+from cellplane.placement.scheduler.scores import STICKINESS, above_spread, cell_hash
+from cellplane.placement.scheduler.shares import Shares, room, shares
+from cellplane.placement.scheduler.snapshot import Amounts, Demand, Previous, Snapshot, bind
+from cellplane.placement.scheduler.spread import Item, choose, excess, holds, loosened
+from cellplane.placement.scheduler.trace import (
+    CANDIDATES,
+    Candidate,
+    Trace,
+    View,
+    candidates,
+    examples,
+    rules_of,
+)
 
-CANDIDATES: Final = 10
-"""As many feasible planes a trace shows at most."""
+__all__ = ["Candidate", "Decision", "Placed", "Trace", "Unplaceable", "decide", "decide_on"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A feasible data plane, with the parts of its score by name."""
-
-    data_plane: str
-    chosen: bool
-    scores: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """Why it was decided so. Sorted: rejections by plane, candidates best first."""
-
-    summary: str
-    rejections: tuple[Rejection, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
+_SETS: Final = 2000
+"""As many sets of planes are tried at most for a division that does not fit the best set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +42,8 @@ class Placed:
     data_planes: tuple[str, ...]
     copies: int
     trace: Trace
+    shares: Shares = ()
+    """If split: by component, how many replicas each data plane gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +51,15 @@ class Unplaceable:
     """No set of data planes will do; the Cell stays where it is."""
 
     reason: str
-    """One CamelCase word: ``NoDataPlanes``, ``TooFewDataPlanes``, ``SpreadImpossible``,
-    ``VolumesWouldMove``."""
+    """One CamelCase word: ``NoDataPlanes``, ``TooFewDataPlanes``, ``TooLittleCapacity``,
+    ``SpreadImpossible``, ``DivisionImpossible``, ``VolumesWouldMove``."""
     data_planes: tuple[str, ...]
     """Where it stays, sorted; empty for a new Cell."""
     fitting_data_planes: tuple[str, ...]
     """Those of them that meet the hard rules, and so may get what changes."""
     copies: int
     trace: Trace
+    shares: Shares = ()
 
 
 Decision: TypeAlias = Placed | Unplaceable
@@ -67,75 +67,310 @@ Decision: TypeAlias = Placed | Unplaceable
 
 def decide(snapshot: Snapshot, demand: Demand, previous: Previous) -> Decision:
     """Decide on which data planes a Cell is to be."""
-    planes = sorted(snapshot.planes, key=lambda p: p.data_plane)
-    there = frozenset(previous.data_planes)
-    rejections: list[Rejection] = []
-    scored: list[Scored] = []
-    for plane in planes:
-        stays = plane.data_plane in there
-        rejected = rejection(plane, demand, there=stays)
-        if rejected is None:
-            scored.append((plane, scores(plane, demand, there=stays)))
-        else:
-            rejections.append(rejected)
+    index = Index(snapshot.planes, snapshot.now)
+    bound = bind(demand.whole(), snapshot.cells, index.get, snapshot.now)
+    return decide_on(Feasible(index, bound), bound, previous)
+
+
+def decide_on(
+    feasible: Feasible,
+    demand: Demand,
+    previous: Previous,
+    own: Mapping[str, Amounts] | None = None,
+) -> Decision:
+    """The same, where planes are indexed already; *own* is what the Cell is counted for there."""
+    view = look(feasible, demand, previous, own)
+    picked = _Chooser(view).run()
+    index = feasible.index
     kept = tuple(
-        p.data_plane
-        for p in planes
-        if p.data_plane in there and p.organization == demand.organization
-    )
-    chosen = _chosen(scored, demand, previous)
-    moves = chosen is not None and not there.issubset({p.data_plane for p in chosen})
-    if chosen is None or (demand.stateful and kept and moves):
-        reason = _reason(scored, demand, impossible=chosen is None)
-        trace = Trace(
-            summary=explain.unplaceable(reason, demand, kept, len(scored), rejections),
-            rejections=tuple(rejections),
-            candidates=_candidates(scored, ()),
+        sorted(
+            name
+            for name in previous.data_planes
+            if (plane := index.get(name)) is not None and plane.organization == demand.organization
         )
-        fitting = {p.data_plane for p, _ in scored}
-        return Unplaceable(
-            reason=reason,
-            data_planes=kept,
-            fitting_data_planes=tuple(name for name in kept if name in fitting),
-            copies=demand.copies,
-            trace=trace,
-        )
-    names = tuple(sorted(p.data_plane for p in chosen))
-    trace = Trace(
-        summary=explain.placed(demand, names, previous.data_planes, len(scored), rejections),
-        rejections=tuple(rejections),
-        candidates=_candidates(scored, names),
     )
-    return Placed(data_planes=names, copies=demand.copies, trace=trace)
+    if picked is None:
+        return _unplaceable(view, kept, impossible=True)
+    chosen, split = picked
+    names = tuple(index.names(chosen))
+    if demand.stateful and kept and not set(previous.data_planes) <= set(names):
+        return _unplaceable(view, kept, impossible=False)
+    return Placed(data_planes=names, copies=demand.copies, shares=split, trace=_trace(view, names))
 
 
-def _chosen(scored: Sequence[Scored], demand: Demand, previous: Previous) -> list[Plane] | None:
-    spreads = demand.requirement.spreads if demand.copies > 1 or not demand.stateful else ()
-    stay = [p for p, _ in scored if p.data_plane in previous.data_planes]
-    if len(stay) == demand.copies and previous.spreads == spreads and holds(stay, spreads, stay):
-        # A group that appears is no reason to move; only another rule is.
-        return stay
-    return choose(scored, demand.copies, spreads)
+def look(
+    feasible: Feasible,
+    demand: Demand,
+    previous: Previous,
+    own: Mapping[str, Amounts] | None = None,
+) -> View:
+    """See which planes are at hand."""
+    feasible.refresh()
+    index = feasible.index
+    there, leaving = index.bits(previous.data_planes), index.bits(previous.leaving)
+    staying = 0
+    for slot in slots_of(there & feasible.stay & ~leaving):
+        mine = own.get(index.at(slot).data_plane) if own is not None else None
+        if index.fits(slot, feasible.amounts, mine):
+            staying |= 1 << slot
+    fits = feasible.fits
+    for name in own if own is not None else ():
+        slot = index.slot(name)
+        # What it still holds where it was is its own when it goes back.
+        if slot is not None and own is not None and index.fits(slot, feasible.amounts, own[name]):
+            fits |= 1 << slot
+    return View(
+        feasible=feasible,
+        demand=demand,
+        previous=previous,
+        own=own,
+        staying=staying,
+        fresh=feasible.fresh & fits & ~there & ~leaving,
+    )
 
 
-def _reason(scored: Sequence[Scored], demand: Demand, *, impossible: bool) -> str:
-    if not scored:
+class _Chooser:
+    """Finds the best set of the planes at hand."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._demand = view.demand
+        self._feasible = view.feasible
+        self._of_cell = cell_hash(view.demand.cell)
+        every = view.demand.requirement.spreads
+        self._rules: tuple[Spread, ...] = () if view.demand.stateful else every
+        self._hard = tuple(s for s in self._rules if not s.soft)
+        self._soft = tuple(s for s in self._rules if s.soft)
+        self._keys = tuple(s.topology_key for s in (*self._hard, *self._soft))
+
+    def run(self) -> tuple[int, Shares] | None:
+        view, demand = self._view, self._demand
+        staying = view.staying
+        if demand.packed:
+            return self._pack()
+        if (
+            staying.bit_count() == demand.copies
+            and view.previous.spreads == demand.requirement.spreads
+            and self._holds(staying)
+        ):
+            # A group that appears is no reason to move; only another rule is.
+            found = self._divided(staying)
+            if found is not None:
+                return found
+        return self._sized(demand.copies)
+
+    def _holds(self, staying: int) -> bool:
+        if not self._hard:
+            return True
+        keys = tuple(s.topology_key for s in self._hard)
+        groups = [
+            g for g, bits in self._feasible.classes(keys).items() for _ in slots_of(bits & staying)
+        ]
+        return holds(groups, self._hard, [sorted({g[i] for g in groups}) for i in range(len(keys))])
+
+    def _pack(self) -> tuple[int, Shares] | None:
+        staying = self._view.staying
+        if staying and staying == self._view.there and self._holds(staying):
+            found = self._divided(staying)
+            if found is not None:
+                return found
+        most = (staying | self._view.fresh).bit_count()
+        for many in range(1, min(most, self._demand.requirement.copies or most) + 1):
+            found = self._sized(many)
+            if found is not None:
+                return found
+        return None
+
+    def _sized(self, copies: int) -> tuple[int, Shares] | None:
+        chosen = self._best(copies)
+        if chosen is None or not self._demand.split:
+            return None if chosen is None else (chosen, ())
+        return self._divided(chosen) or self._roomier(copies)
+
+    def _roomier(self, copies: int) -> tuple[int, Shares] | None:
+        """Another set, as the best one does not hold all replicas: the roomiest first."""
+        view, index = self._view, self._feasible.index
+        amounts = {slot: _free(view, slot) for slot in slots_of(view.staying | view.fresh)}
+        rooms = {slot: room(self._demand, free) for slot, free in amounts.items()}
+        found = self._divided(self._best(copies, rooms) or 0)
+        if found is not None:
+            return found
+        keys = tuple(s.topology_key for s in self._hard)
+        classes = self._feasible.classes(keys)
+        group = {slot: g for g, bits in classes.items() for slot in slots_of(bits) if slot in rooms}
+        among = [sorted({g[i] for g in group.values()}) for i in range(len(keys))]
+        ranked = sorted(rooms, key=lambda s: (-rooms[s], index.at(s).data_plane))
+        for chosen in _sets(ranked, copies):
+            if holds([group[s] for s in chosen], self._hard, among):
+                found = self._divided(sum(1 << s for s in chosen))
+                if found is not None:
+                    return found
+        return None
+
+    def _divided(self, chosen: int) -> tuple[int, Shares] | None:
+        if not self._demand.split or not chosen:
+            return (chosen, ()) if chosen else None
+        view = self._view
+        planes = sorted((view.plane(s) for s in slots_of(chosen)), key=lambda p: p.data_plane)
+        free = {self._feasible.index.at(s).data_plane: _free(view, s) for s in slots_of(chosen)}
+        split = shares(self._demand, planes, free, view.previous.shares)
+        return None if split is None else (chosen, split)
+
+    def _best(self, copies: int, rooms: Mapping[int, int] | None = None) -> int | None:
+        tiers = self._feasible.tiers
+        if not tiers or self._demand.requirement.overflow:
+            found = self._soften(self._view.staying | self._view.fresh, copies, rooms)
+            return None if found is None else _bits(found)
+        best: tuple[int, int, int] | None = None
+        for position, tier in enumerate(tiers):
+            found = self._soften(tier & (self._view.staying | self._view.fresh), copies, rooms)
+            if found is not None:
+                bits = _bits(found)
+                ranked = (bits & self._view.staying).bit_count(), -position, bits
+                best = ranked if best is None or ranked[:2] > best[:2] else best
+        return None if best is None else best[2]
+
+    def _soften(
+        self, at_hand: int, copies: int, rooms: Mapping[int, int] | None
+    ) -> list[Item] | None:
+        """The best set; of those with as few moves and as good tiers, the best spread one."""
+        classes = self._classes(at_hand, copies, rooms)
+        many = len(self._hard)
+        hard = classes if not self._soft else _merged(classes, many)
+        best = choose(hard, copies, self._hard)
+        if best is None or not self._soft:
+            return best
+        groups = {slot: g for g, items in classes.items() for _, slot in items}
+        among = [{g[many + i] for g in classes} for i in range(len(self._soft))]
+        levels = [
+            excess([groups[s] for _, s in best], spread, many + i, among[i])
+            for i, spread in enumerate(self._soft)
+        ]
+        goal = above_spread(sum(worth for worth, _ in best))
+        ways = product(*(range(sum(levels) + 1) for _ in levels))
+        for loose in sorted((w for w in ways if sum(w) < sum(levels)), key=lambda w: (sum(w), w)):
+            softened = [loosened(s, n) for s, n in zip(self._soft, loose, strict=True)]
+            found = choose(classes, copies, (*self._hard, *softened))
+            if found is not None and above_spread(sum(worth for worth, _ in found)) >= goal:
+                return found
+        return best
+
+    def _classes(
+        self, at_hand: int, copies: int, rooms: Mapping[int, int] | None
+    ) -> dict[tuple[str, ...], list[Item]]:
+        found: dict[tuple[str, ...], list[Item]] = {}
+        view, feasible = self._view, self._feasible
+        for groups, members in feasible.classes(self._keys).items():
+            here = members & at_hand
+            if not here:
+                continue
+            kept = here & view.staying
+            items = [
+                (_worth(view, slot, self._of_cell) + (1 << STICKINESS), slot)
+                for slot in slots_of(kept)
+            ]
+            many = copies if rooms is None else here.bit_count()
+            items += feasible.best(here & ~kept, many, self._of_cell)
+            if rooms is not None:
+                items = [(w + (rooms[slot] << (STICKINESS + 16)), slot) for w, slot in items]
+            items.sort(key=lambda i: (-i[0], feasible.index.at(i[1]).data_plane))
+            found[groups] = items
+        return found
+
+
+def _merged(
+    classes: Mapping[tuple[str, ...], list[Item]], many: int
+) -> dict[tuple[str, ...], list[Item]]:
+    """The classes of the first labels only."""
+    found: dict[tuple[str, ...], list[Item]] = {}
+    for groups, items in classes.items():
+        found.setdefault(groups[:many], []).extend(items)
+    return {groups: sorted(items, reverse=True) for groups, items in found.items()}
+
+
+def _sets(ranked: list[int], copies: int) -> list[tuple[int, ...]]:
+    """Sets of planes, up to as many as are tried."""
+    from itertools import combinations, islice
+
+    return list(islice(combinations(ranked, copies), _SETS))
+
+
+def _worth(view: View, slot: int, of_cell: int) -> int:
+    """What a plane is worth but for stickiness, the Cell itself not counted."""
+    counted = view.own is not None and view.feasible.index.at(slot).data_plane in view.own
+    others = view.feasible.index.cell_counts[slot] - counted
+    return view.feasible.worth(slot, of_cell, others)
+
+
+def _bits(items: list[Item]) -> int:
+    return sum(1 << slot for _, slot in items)
+
+
+def _free(view: View, slot: int) -> dict[str, int]:
+    plane = view.plane(slot)
+    return {name: most - plane.used.get(name, 0) for name, most in plane.allocatable.items()}
+
+
+def _unplaceable(view: View, kept: tuple[str, ...], *, impossible: bool) -> Unplaceable:
+    reason = _reason(view, impossible=impossible)
+    index = view.feasible.index
+    fitting = set(index.names(view.staying))
+    return Unplaceable(
+        reason=reason,
+        data_planes=kept,
+        fitting_data_planes=tuple(name for name in kept if name in fitting),
+        copies=view.demand.copies,
+        shares=view.previous.shares if kept else (),
+        trace=_trace(view, (), reason, kept),
+    )
+
+
+def _reason(view: View, *, impossible: bool) -> str:
+    found = (view.staying | view.fresh).bit_count()
+    copies = view.demand.copies
+    roomy = (view.staying | (view.feasible.fresh & ~view.there)).bit_count()
+    if impossible and found < copies <= roomy:
+        return "TooLittleCapacity"
+    if not found:
         return "NoDataPlanes"
     if not impossible:
         return "VolumesWouldMove"
-    return "TooFewDataPlanes" if len(scored) < demand.copies else "SpreadImpossible"
+    if found < copies:
+        return "TooFewDataPlanes"
+    return "DivisionImpossible" if view.demand.split else "SpreadImpossible"
 
 
-def _candidates(scored: Sequence[Scored], chosen: Sequence[str]) -> tuple[Candidate, ...]:
-    def rank(entry: Scored) -> tuple[bool, Scores]:
-        return entry[0].data_plane in chosen, entry[1]
-
-    best = sorted(scored, key=rank, reverse=True)
-    return tuple(
-        Candidate(
-            data_plane=plane.data_plane,
-            chosen=plane.data_plane in chosen,
-            scores=tuple((name, float(v)) for (name, _), v in zip(PARTS, parts, strict=True)),
+def _trace(
+    view: View, chosen: tuple[str, ...], reason: str = "", kept: tuple[str, ...] = ()
+) -> Trace:
+    feasible, index = view.feasible, view.feasible.index
+    of_cell = cell_hash(view.demand.cell)
+    at_hand = view.staying | view.fresh
+    rules = rules_of(view)
+    counts = {rule: bits.bit_count() for rule, bits in rules.items()}
+    shown = examples(view, rules)
+    best = feasible.best(at_hand, CANDIDATES, of_cell)
+    taken = sorted(
+        ((_worth(view, slot, of_cell), slot) for slot in slots_of(index.bits(chosen))),
+        key=lambda i: (-i[0], index.at(i[1]).data_plane),
+    )
+    slots = {slot for _, slot in taken}
+    ranked = [*taken, *(i for i in best if i[1] not in slots)]
+    better = {slot for _, slot in best[: len(taken)]} - slots
+    stays = sum(name in view.previous.data_planes for name in chosen)
+    known = at_hand.bit_count()
+    total = index.everything.bit_count()
+    if chosen:
+        summary = explain.placed(view.demand, chosen, view.previous.data_planes, known, total)
+    else:
+        summary = explain.unplaceable(
+            reason, view.demand, kept, known, total, counts, {r.reason: r for r in shown[::-1]}
         )
-        for plane, parts in best[:CANDIDATES]
+    return Trace(
+        summary=summary,
+        rejections=shown,
+        candidates=candidates(view, ranked, chosen),
+        rules=tuple(counts.items()),
+        slack=known - view.demand.copies,
+        moves_avoided=min(stays, len(better)),
     )

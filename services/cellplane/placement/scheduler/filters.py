@@ -1,7 +1,9 @@
 """Hard rules, in the order in which they are tried; the first that fails is the reason.
 
-What keeps only new Cells away says so: a Cell that is there stays through a suspect, lost or
-cordoned data plane and a ``NO_SCHEDULE`` taint, as nothing moves without a reason.
+Each rule is written twice: for one plane, with a message for people, and for all planes at once as
+bitsets; a law holds the two together. What keeps only new Cells away says so: a Cell that is there
+stays through a suspect, lost or cordoned data plane and a ``NO_SCHEDULE`` taint, as nothing moves
+without a reason. Facts are read when a Cell comes, never to make it go.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cellplane.cell import plane as capability
-from cellplane.cell.requirement import Effect, Taint
+from cellplane.cell.requirement import Effect, Source, Taint
 from cellplane.cell.visibility import Encryption
-from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState
+from cellplane.placement.scheduler.snapshot import ALWAYS, Demand, Plane, PlaneState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ Verdict: TypeAlias = tuple[str, str] | None
 Filter: TypeAlias = Callable[[Plane, Demand, bool], Verdict]
 """Asks: the plane, the demand, and whether the Cell is there already."""
 
-_WAYS: Final = {
+WAYS: Final = {
     Encryption.ANY: (capability.MTLS, capability.WIREGUARD, capability.IPSEC),
     Encryption.MTLS: (capability.MTLS,),
     Encryption.WIREGUARD: (capability.WIREGUARD,),
@@ -60,7 +62,9 @@ def state(plane: Plane, _demand: Demand, there: bool) -> Verdict:
 
 
 def cordoned(plane: Plane, _demand: Demand, there: bool) -> Verdict:
-    """A cordoned data plane takes no new Cells."""
+    """A cordoned data plane takes no new Cells; one that is drained keeps none."""
+    if plane.drained:
+        return "DRAINED", "its Cells are to leave it: end the drain"
     if there or not plane.cordoned:
         return None
     return "CORDONED", "it is cordoned: uncordon it"
@@ -73,23 +77,48 @@ def excluded(plane: Plane, demand: Demand, _there: bool) -> Verdict:
     return "EXCLUDED", "the requirement excludes it"
 
 
-def selectors(plane: Plane, demand: Demand, _there: bool) -> Verdict:
+def selectors(plane: Plane, demand: Demand, there: bool) -> Verdict:
     """All selectors hold."""
     for selector in demand.requirement.selectors:
-        if not selector.holds(plane.labels):
-            have = plane.labels.get(selector.key)
-            found = f'it has "{have}"' if have is not None else "it has no such label"
-            return "SELECTOR", f"asked is {selector}; {found}"
+        if (there and selector.source is Source.FACT) or plane.matches(selector):
+            continue
+        have = plane.words(selector.source).get(selector.key)
+        kind = (selector.source or Source.LABEL).value.lower()
+        found = f'it has "{have}"' if have is not None else f"it has no such {kind}"
+        return "SELECTOR", f"asked is {selector}; {found}"
+    return None
+
+
+def tiers(plane: Plane, demand: Demand, _there: bool) -> Verdict:
+    """It is in a tier, if there are any."""
+    if not demand.requirement.tiers or tier_of(plane, demand) is not None:
+        return None
+    return "TIER", f"it is in none of the {len(demand.requirement.tiers)} tiers"
+
+
+def tier_of(plane: Plane, demand: Demand) -> int | None:
+    """The first tier that a plane is in."""
+    for index, tier in enumerate(demand.requirement.tiers):
+        if all(plane.matches(s) for s in tier.selectors):
+            return index
     return None
 
 
 def taints(plane: Plane, demand: Demand, there: bool) -> Verdict:
     """Every taint is tolerated; ``NO_SCHEDULE`` is for new Cells only."""
-    hard = {Effect.NO_EXECUTE} if there else {Effect.NO_EXECUTE, Effect.NO_SCHEDULE}
-    for taint in untolerated(plane, demand):
-        if taint.effect in hard:
+    for taint in sorted(plane.taints, key=str):
+        if keeps_away(taint, demand, there=there):
             return "TAINT", f"its taint {taint} is not tolerated"
     return None
+
+
+def keeps_away(taint: Taint, demand: Demand, *, there: bool) -> bool:
+    """Tell whether a taint is not borne. What is borne for a time lets no new Cells in."""
+    if taint.effect is Effect.PREFER_NO_SCHEDULE or (there and taint.effect is Effect.NO_SCHEDULE):
+        return False
+    borne = (t for t in demand.requirement.tolerations if t.tolerates(taint))
+    timed = taint.effect is Effect.NO_EXECUTE and not there
+    return not any(t.seconds is None or not timed for t in borne)
 
 
 def untolerated(plane: Plane, demand: Demand) -> Iterator[Taint]:
@@ -113,7 +142,7 @@ def needs(demand: Demand) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "the requirement", (name,)
     yield "isolation", (capability.CILIUM_POLICY, capability.KUBERNETES_POLICY)
     if demand.encryption is not Encryption.UNSPECIFIED:
-        yield "encryption between its pods", _WAYS[demand.encryption]
+        yield "encryption between its pods", WAYS[demand.encryption]
     if demand.exposed:
         yield "traffic through gateways", (capability.GATEWAY,)
         yield "traffic through gateways", (capability.ENVOY_GATEWAY,)
@@ -121,11 +150,49 @@ def needs(demand: Demand) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "identity towards other cells", (capability.CERT_MANAGER,)
 
 
+def apis(plane: Plane, demand: Demand, _there: bool) -> Verdict:
+    """It serves the APIs of all objects, as far as is known."""
+    if plane.apis is None:
+        return None
+    for component in demand.components:
+        for api in component.apis:
+            if api not in plane.apis:
+                return "API", f"{component.component} needs {api}, which it does not serve"
+    return None
+
+
 def topology(plane: Plane, demand: Demand, _there: bool) -> Verdict:
-    """It belongs to a group of every spread."""
+    """It belongs to a group of every spread that must hold."""
     for spread in demand.requirement.spreads:
-        if spread.topology_key not in plane.labels:
+        if not spread.soft and spread.topology_key not in plane.labels:
             return "TOPOLOGY", f"copies are spread over {spread.topology_key}; it has no such label"
+    return None
+
+
+def near(plane: Plane, demand: Demand, _there: bool) -> Verdict:
+    """It is near the Cells, and apart from those, that the Cell must be."""
+    for other in demand.near:
+        if other.weight is None and not other.holds(plane):
+            group = f"its {other.topology_key}" if other.topology_key else "it"
+            if other.apart:
+                return "APART", f"{group} has {other.cell}, from which the Cell is to be apart"
+            if not other.groups:
+                return "NEAR", f"the Cell is to be near {other.cell}, which is nowhere yet"
+            return "NEAR", f"{group} does not have {other.cell}, which the Cell is to be near to"
+    return None
+
+
+def capacity(plane: Plane, demand: Demand, _there: bool) -> Verdict:
+    """It has free what the Cell takes."""
+    for name, amount in sorted(demand.amounts().items()):
+        most = plane.allocatable.get(name)
+        if most is None:
+            if amount and name not in ALWAYS:
+                return "CAPACITY", f"the Cell takes {amount} {name}; it has none"
+            continue
+        free = most - plane.used.get(name, 0)
+        if amount > free:
+            return "CAPACITY", f"the Cell takes {amount} {name}; it has {free} of {most} free"
     return None
 
 
@@ -135,9 +202,13 @@ FILTERS: Final[tuple[Filter, ...]] = (
     cordoned,
     excluded,
     selectors,
+    tiers,
     taints,
     capabilities,
+    apis,
     topology,
+    near,
+    capacity,
 )
 
 

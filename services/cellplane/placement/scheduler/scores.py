@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from cellplane.cell.requirement import Effect
-from cellplane.placement.scheduler.filters import untolerated
-from cellplane.placement.scheduler.snapshot import Demand, Plane
+from cellplane.placement.scheduler.filters import tier_of, untolerated
+from cellplane.placement.scheduler.snapshot import Demand, Plane, outside_of
 
 Scores: TypeAlias = tuple[int, ...]
 """One number for each entry of ``PARTS``."""
+
+BUCKETS: Final = 64
+_MASK: Final = (1 << 64) - 1
+_MIX: Final = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio, odd: multiplying with it spreads what differs (Knuth, 6.4)."""
 
 
 def stickiness(_plane: Plane, _demand: Demand, there: bool) -> int:
@@ -24,9 +30,23 @@ def stickiness(_plane: Plane, _demand: Demand, there: bool) -> int:
     return int(there)
 
 
+def tier(plane: Plane, demand: Demand, _there: bool) -> int:
+    """Fill the first tier: one more copy in it outweighs all that could be in later ones."""
+    tiers = len(demand.requirement.tiers)
+    found = tier_of(plane, demand)
+    return tier_worth(found, tiers, demand.copies) if found is not None else 0
+
+
+def tier_worth(found: int, tiers: int, copies: int) -> int:
+    """What a plane of a tier counts."""
+    return int((copies + 1) ** (tiers - 1 - found))
+
+
 def preference(plane: Plane, demand: Demand, _there: bool) -> int:
-    """The weights of the wishes that it fulfils."""
-    return sum(p.weight for p in demand.requirement.preferences if p.selector.holds(plane.labels))
+    """The weights of the wishes that it fulfils, and what others think of it."""
+    wishes = sum(p.weight for p in demand.requirement.preferences if plane.matches(p.selector))
+    near = sum(n.weight for n in demand.near if n.weight is not None and n.holds(plane))
+    return wishes + near + outside_of(plane, demand.now)
 
 
 def soft_taints(plane: Plane, demand: Demand, _there: bool) -> int:
@@ -39,17 +59,56 @@ def balance(plane: Plane, _demand: Demand, _there: bool) -> int:
     return -plane.cell_count
 
 
+def cost(plane: Plane, _demand: Demand, _there: bool) -> int:
+    """Minus what it costs."""
+    return -plane.cost
+
+
 def rendezvous(plane: Plane, demand: Demand, _there: bool) -> int:
     """A hash of the Cell and the plane: 48 bits, so that sums stay exact as ``double``."""
-    seed = f"{len(demand.cell)}:{demand.cell}{plane.data_plane}".encode()
-    return int.from_bytes(hashlib.sha256(seed).digest()[:6])
+    return mix(plane_hash(plane.data_plane), cell_hash(demand.cell))
+
+
+@lru_cache(maxsize=65536)
+def plane_hash(data_plane: str) -> int:
+    """The plane's part of the rendezvous hash."""
+    return int.from_bytes(hashlib.sha256(b"plane " + data_plane.encode()).digest()[:8])
+
+
+@lru_cache(maxsize=65536)
+def cell_hash(cell: str) -> int:
+    """The Cell's part of the rendezvous hash."""
+    return int.from_bytes(hashlib.sha256(b"cell " + cell.encode()).digest()[:8])
+
+
+def mix(of_plane: int, of_cell: int) -> int:
+    """Both parts as one number of 48 bits: the bucket's first, then the plane's own.
+
+    With buckets of planes, the best of many are found without hashing all of them; as every plane
+    stays in its bucket, the order of others does not depend on who else is there.
+    """
+    own = ((of_plane ^ of_cell) * _MIX & _MASK) >> 36
+    return (_bucket(of_plane % BUCKETS, of_cell) << 28) | own
+
+
+@lru_cache(maxsize=4096)
+def buckets(of_cell: int) -> tuple[int, ...]:
+    """The buckets of planes in the order in which a Cell likes them."""
+    return tuple(sorted(range(BUCKETS), key=lambda b: _bucket(b, of_cell), reverse=True))
+
+
+def _bucket(bucket: int, of_cell: int) -> int:
+    mixed = ((bucket + 1) * _MIX ^ of_cell) * _MIX & _MASK
+    return (mixed >> 50 << 6) | bucket
 
 
 PARTS: Final[tuple[tuple[str, Callable[[Plane, Demand, bool], int]], ...]] = (
     ("stickiness", stickiness),
+    ("tier", tier),
     ("preference", preference),
     ("soft_taints", soft_taints),
     ("balance", balance),
+    ("cost", cost),
     ("rendezvous", rendezvous),
 )
 NOTHING: Final[Scores] = (0,) * len(PARTS)
@@ -63,3 +122,38 @@ def scores(plane: Plane, demand: Demand, *, there: bool) -> Scores:
 def add(left: Scores, right: Scores) -> Scores:
     """The parts of a larger set."""
     return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+# The same as one number: sums of up to a thousand planes never carry into the part above.
+_RENDEZVOUS: Final = 60
+_COST: Final = _RENDEZVOUS + 44
+_BALANCE: Final = _COST + 44
+_SOFT: Final = _BALANCE + 24
+_PREFERENCE: Final = _SOFT + 44
+STICKINESS: Final = _PREFERENCE + 192
+
+
+def static(tier_part: int, preference_part: int, soft_part: int) -> int:
+    """The parts that Cells with an equal demand share."""
+    return (tier_part << _PREFERENCE) + (preference_part << _SOFT) + (soft_part << _BALANCE)
+
+
+def packed(static_part: int, count: int, price: int, hashed: int) -> int:
+    """All parts but stickiness."""
+    return static_part - (count << _COST) - (price << _RENDEZVOUS) + hashed
+
+
+def above_spread(worth: int) -> int:
+    """The parts of a sum that count more than a soft spread: moves, and tier."""
+    return (worth + (1 << (_PREFERENCE - 1))) >> _PREFERENCE
+
+
+def unpacked(worth: int) -> Scores:
+    """The parts again, as many as there are in ``PARTS``; the tier's is shown as it was packed."""
+    parts: list[int] = []
+    for width in (_RENDEZVOUS, 44, 44, 24, 44, STICKINESS - _PREFERENCE):
+        half = 1 << (width - 1)
+        part = ((worth + half) & ((1 << width) - 1)) - half
+        parts.append(part)
+        worth = (worth - part) >> width
+    return (worth, *reversed(parts))

@@ -1,31 +1,172 @@
 """Chooses the best set of data planes that meets every spread at once, if there is any.
 
-Exact, never greedy one plane at a time. Planes that are in the same groups of all spreads are
-equals but for their scores, so only how many of each class are taken is searched, best planes first
-within a class; and what the classes before have taken matters to the rest only by a small summary
-(copies left, counts of groups that are still open, least and most of those that are closed). That
-makes it a dynamic program over classes: linear in planes, exponential only in the groups that are
-open at once, which one label, or nested labels, keep at one.
+Exact, never greedy one plane at a time. Three ways, each tried if the one before did not settle it:
+the best planes, if they happen to meet the rules; a branch and bound over the best planes of each
+class (planes in the same groups of all spreads differ by their scores only), for few copies; and a
+dynamic program over classes. There, what the classes before have taken matters to the rest only by
+a small summary: the copies left, the counts of groups that are still open, and how many closed ones
+are used. That is linear in planes, and exponential only in the groups that are open at once, which
+one label, or nested labels, keep at one. For a skew, the least count of a group is fixed first, so
+that every group has bounds of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import accumulate, product
+from typing import Final, TypeAlias
 
 from cellplane.cell.requirement import Spread
-from cellplane.placement.scheduler.scores import NOTHING, Scores, add
-from cellplane.placement.scheduler.snapshot import Plane
 
-Scored: TypeAlias = tuple[Plane, Scores]
+Item: TypeAlias = tuple[int, int]
+"""What a plane is worth, and its slot."""
+Classes: TypeAlias = Mapping[tuple[str, ...], Sequence[Item]]
+"""Planes by their groups, one for each spread, best first."""
 
-_Closed: TypeAlias = tuple[int, int, int]
-"""Of the closed groups of one spread: the least, the most, and how many have any; -1, -1, 0 at
-first."""
+_FEW: Final = 8
+"""Up to so many copies, sets are searched one by one first."""
+_NODES: Final = 4000
+"""As many steps that search takes at most."""
+
 _Open: TypeAlias = tuple[tuple[tuple[str, int], ...], ...]
-"""For each spread, the groups that are open, with what was taken of them."""
-_State: TypeAlias = tuple[int, tuple[_Closed, ...], _Open]
+_State: TypeAlias = tuple[int, tuple[int, ...], _Open]
+"""Copies left; for each spread, how many closed groups are used; and the open groups' counts."""
+
+
+def choose(classes: Classes, copies: int, spreads: Sequence[Spread]) -> list[Item] | None:
+    """The best ``copies`` planes by the sum of their worth, or ``None`` if no set will do.
+
+    The groups that count are those of the planes at hand.
+    """
+    items = sorted((i for items in classes.values() for i in items), reverse=True)
+    if copies > len(items):
+        return None
+    if not spreads:
+        return items[:copies]
+    groups_of = {slot: groups for groups, many in classes.items() for _, slot in many}
+    among = _among(classes, len(spreads))
+    best = items[:copies]
+    if holds([groups_of[slot] for _, slot in best], spreads, among):
+        return best
+    if copies <= _FEW:
+        few = sorted((i for many in classes.values() for i in many[:copies]), reverse=True)
+        search = _Few(few, [groups_of[slot] for _, slot in few], copies, spreads, among)
+        if search.run():
+            return search.best
+    return _Search(classes, spreads, among).run(copies)
+
+
+def holds(
+    chosen: Sequence[tuple[str, ...]], spreads: Sequence[Spread], among: Sequence[Iterable[str]]
+) -> bool:
+    """Tell whether planes in these groups meet the spreads, over the groups *among*."""
+    return all(
+        _meets(Counter(groups[i] for groups in chosen), spread, among[i])
+        for i, spread in enumerate(spreads)
+    )
+
+
+def excess(
+    chosen: Sequence[tuple[str, ...]], spread: Spread, index: int, among: Iterable[str]
+) -> int:
+    """By how much one spread has to be loosened for planes in these groups to meet it."""
+    counts, level = Counter(groups[index] for groups in chosen), 0
+    while not _meets(counts, loosened(spread, level), among):
+        level += 1
+    return level
+
+
+def loosened(spread: Spread, level: int) -> Spread:
+    """The same with so many fewer groups, and so much more skew."""
+    return Spread(
+        topology_key=spread.topology_key,
+        min_groups=max(1, spread.min_groups - level) if spread.min_groups else None,
+        max_skew=spread.max_skew + level if spread.max_skew else None,
+        max_groups=spread.max_groups + level if spread.max_groups else None,
+    )
+
+
+def _meets(counts: Mapping[str, int], spread: Spread, among: Iterable[str]) -> bool:
+    if spread.max_skew and counts:
+        least = min((counts.get(group, 0) for group in among), default=0)
+        if max(counts.values()) - min(least, *counts.values()) > spread.max_skew:
+            return False
+    if spread.max_groups and len(counts) > spread.max_groups:
+        return False
+    return len(counts) >= (spread.min_groups or 1) or not counts
+
+
+def _among(classes: Classes, many: int) -> list[list[str]]:
+    return [sorted({groups[i] for groups, items in classes.items() if items}) for i in range(many)]
+
+
+class _Few:
+    """Tries sets in the order of their planes' worth; stops what cannot be better or valid."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        groups: Sequence[tuple[str, ...]],
+        copies: int,
+        spreads: Sequence[Spread],
+        among: Sequence[Sequence[str]],
+    ) -> None:
+        self.best: list[Item] | None = None
+        self._items, self._groups, self._copies = items, groups, copies
+        self._spreads, self._among = spreads, among
+        self._sums = [0, *accumulate(worth for worth, _ in items)]
+        self._most = [
+            spread.max_skew + copies // len(groups) if spread.max_skew else copies
+            for spread, groups in zip(spreads, among, strict=True)
+        ]
+        self._worth: int | None = None
+        self._left = _NODES
+
+    def run(self) -> bool:
+        """Search; false if it took too long, so that the best found may not be the best."""
+        self._step(0, self._copies, 0, [], [Counter() for _ in self._spreads])
+        return self._left > 0
+
+    def _step(
+        self, start: int, left: int, worth: int, taken: list[int], counts: list[Counter[str]]
+    ) -> None:
+        if not left:
+            groups = [self._groups[i] for i in taken]
+            if holds(groups, self._spreads, self._among):
+                self.best, self._worth = [self._items[i] for i in taken], worth
+            return
+        for at in range(start, len(self._items) - left + 1):
+            self._left -= 1
+            if self._left <= 0:
+                return
+            bound = worth + self._sums[at + left] - self._sums[at]
+            if self._worth is not None and bound <= self._worth:
+                return
+            groups_at = self._groups[at]
+            if not self._can(groups_at, left - 1, counts):
+                continue
+            for count, group in zip(counts, groups_at, strict=True):
+                count[group] += 1
+            taken.append(at)
+            self._step(at + 1, left - 1, worth + self._items[at][0], taken, counts)
+            taken.pop()
+            for count, group in zip(counts, groups_at, strict=True):
+                count[group] -= 1
+                if not count[group]:
+                    del count[group]
+
+    def _can(self, groups: tuple[str, ...], left: int, counts: list[Counter[str]]) -> bool:
+        for spread, most, group, count in zip(
+            self._spreads, self._most, groups, counts, strict=True
+        ):
+            used = len(count) + (group not in count)
+            if count[group] + 1 > most or used + left < (spread.min_groups or 1):
+                return False
+            if spread.max_groups and used > spread.max_groups:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,136 +174,129 @@ class _Class:
     """Planes in the same groups, best first, with the worth of taking the first ``n``."""
 
     groups: tuple[str, ...]
-    planes: tuple[Plane, ...]
-    worth: tuple[Scores, ...]
+    items: tuple[Item, ...]
+    worth: tuple[int, ...]
     closes: tuple[bool, ...]
     """For each spread, whether no later class is in the same group."""
 
 
-def choose(scored: Sequence[Scored], copies: int, spreads: Sequence[Spread]) -> list[Plane] | None:
-    """The best ``copies`` planes by the sum of scores, or ``None`` if no set meets the spreads.
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What each group of a spread has at least and at most, and how many groups are used."""
 
-    Every plane must have the label of every spread. Groups are those of the planes at hand.
-    """
-    if copies > len(scored):
-        return None
-    if not spreads:
-        best = sorted(scored, key=lambda s: s[1], reverse=True)
-        return [plane for plane, _ in best[:copies]]
-    # The label with the most groups first: its groups are then each open for one stretch only.
-    ordered = sorted(
-        spreads,
-        key=lambda s: (-len({p.labels[s.topology_key] for p, _ in scored}), s.topology_key),
-    )
-    classes = _classes(scored, [s.topology_key for s in ordered])
-    return _Search(classes, ordered).run(copies)
-
-
-def holds(planes: Iterable[Plane], spreads: Sequence[Spread], among: Iterable[Plane]) -> bool:
-    """Tell whether a set meets the spreads, over the groups of the planes *among*."""
-    chosen, groups_of = list(planes), list(among)
-    for spread in spreads:
-        counts = {plane.labels.get(spread.topology_key): 0 for plane in groups_of}
-        for plane in chosen:
-            group = plane.labels.get(spread.topology_key)
-            counts[group] = counts.get(group, 0) + 1
-        if not counts:
-            continue
-        if spread.max_skew and max(counts.values()) - min(counts.values()) > spread.max_skew:
-            return False
-        if sum(count > 0 for count in counts.values()) < (spread.min_groups or 1):
-            return False
-    return True
-
-
-def _classes(scored: Sequence[Scored], keys: Sequence[str]) -> list[_Class]:
-    members: dict[tuple[str, ...], list[Scored]] = {}
-    for plane, parts in scored:
-        members.setdefault(tuple(plane.labels[key] for key in keys), []).append((plane, parts))
-    ordered = sorted(members)
-    last = [{groups[i]: index for index, groups in enumerate(ordered)} for i in range(len(keys))]
-    classes: list[_Class] = []
-    for index, groups in enumerate(ordered):
-        best = sorted(members[groups], key=lambda s: s[1], reverse=True)
-        worth = [NOTHING]
-        for _, parts in best:
-            worth.append(add(worth[-1], parts))
-        classes.append(
-            _Class(
-                groups=groups,
-                planes=tuple(plane for plane, _ in best),
-                worth=tuple(worth),
-                closes=tuple(last[i][group] == index for i, group in enumerate(groups)),
-            )
-        )
-    return classes
+    least: int
+    most: int
+    min_used: int
+    max_used: int | None
+    counted: bool
+    """Whether it matters how many are in a group, beside whether any is."""
 
 
 class _Search:
     """Walks the classes forwards; keeps, for each state, the best way to reach it."""
 
-    def __init__(self, classes: Sequence[_Class], spreads: Sequence[Spread]) -> None:
-        self._classes = classes
-        self._spreads = spreads
+    def __init__(
+        self, classes: Classes, spreads: Sequence[Spread], among: Sequence[Sequence[str]]
+    ) -> None:
+        # The label with the most groups first: its groups are then each open for one stretch only.
+        order = sorted(range(len(spreads)), key=lambda i: (-len(among[i]), spreads[i].topology_key))
+        self._spreads = [spreads[i] for i in order]
+        self._groups = [len(among[i]) for i in order]
+        self._classes = list(_ordered(classes, order))
 
-    def run(self, copies: int) -> list[Plane] | None:
-        start: _State = (
-            copies,
-            tuple((-1, -1, 0) for _ in self._spreads),
-            tuple(() for _ in self._spreads),
-        )
-        room = sum(len(c.planes) for c in self._classes)
-        reached: dict[_State, tuple[Scores, tuple[int, ...]]] = {start: (NOTHING, ())}
+    def run(self, copies: int) -> list[Item] | None:
+        best: tuple[int, tuple[int, ...]] | None = None
+        for bounds in self._bounds(copies):
+            found = self._best(copies, bounds)
+            if found is not None and (best is None or found > best):
+                best = found
+        if best is None:
+            return None
+        return [i for cls, n in zip(self._classes, best[1], strict=True) for i in cls.items[:n]]
+
+    def _bounds(self, copies: int) -> Iterator[tuple[_Bounds, ...]]:
+        ways: list[list[_Bounds]] = []
+        for spread, groups in zip(self._spreads, self._groups, strict=True):
+            wanted = spread.min_groups or 1
+            if not spread.max_skew:
+                counted = False
+                ways.append([_Bounds(0, copies, wanted, spread.max_groups, counted)])
+                continue
+            skew, highest = spread.max_skew, copies // groups
+            lowest = max(0, -(-(copies - groups * skew) // groups))
+            ways.append(
+                [
+                    _Bounds(n, n + skew, wanted, spread.max_groups, counted=True)
+                    for n in range(lowest, highest + 1)
+                ]
+            )
+        yield from product(*ways)
+
+    def _best(self, copies: int, bounds: Sequence[_Bounds]) -> tuple[int, tuple[int, ...]] | None:
+        start: _State = (copies, tuple(0 for _ in bounds), tuple(() for _ in bounds))
+        room = sum(len(c.items) for c in self._classes)
+        reached: dict[_State, tuple[int, tuple[int, ...]]] = {start: (0, ())}
         for cls in self._classes:
-            room -= len(cls.planes)
-            step: dict[_State, tuple[Scores, tuple[int, ...]]] = {}
+            room -= len(cls.items)
+            step: dict[_State, tuple[int, tuple[int, ...]]] = {}
             for state, (worth, taken) in reached.items():
                 left = state[0]
                 # What the classes behind can't hold has to be taken here.
-                for count in range(max(0, left - room), min(left, len(cls.planes)) + 1):
-                    following = self._take(state, cls, count)
+                for count in range(max(0, left - room), min(left, len(cls.items)) + 1):
+                    following = _take(state, cls, count, bounds)
                     if following is None:
                         continue
-                    value = (add(worth, cls.worth[count]), (*taken, count))
+                    value = (worth + cls.worth[count], (*taken, count))
                     if following not in step or step[following][0] < value[0]:
                         step[following] = value
             reached = step
-        ends = [value for state, value in reached.items() if self._enough(state)]
-        if not ends:
+        ends = [
+            value for (left, used, _), value in reached.items() if not left and _all(used, bounds)
+        ]
+        return max(ends, default=None)
+
+
+def _all(used: Sequence[int], bounds: Sequence[_Bounds]) -> bool:
+    return all(n >= b.min_used for n, b in zip(used, bounds, strict=True))
+
+
+def _take(state: _State, cls: _Class, count: int, bounds: Sequence[_Bounds]) -> _State | None:
+    left, used_before, opened = state
+    used: list[int] = []
+    still: list[tuple[tuple[str, int], ...]] = []
+    for index, limit in enumerate(bounds):
+        group = cls.groups[index]
+        counts = dict(opened[index])
+        in_group = counts.pop(group, 0) + count
+        users = used_before[index]
+        if in_group > limit.most:
             return None
-        _, taken = max(ends)
-        return [p for cls, n in zip(self._classes, taken, strict=True) for p in cls.planes[:n]]
-
-    def _take(self, state: _State, cls: _Class, count: int) -> _State | None:
-        left, closed, opened = state
-        new_closed: list[_Closed] = []
-        new_opened: list[tuple[tuple[str, int], ...]] = []
-        for index, spread in enumerate(self._spreads):
-            group = cls.groups[index]
-            counts = dict(opened[index])
-            total = counts.pop(group, 0) + count
-            least, most, used = closed[index]
-            if cls.closes[index]:
-                least = total if least < 0 else min(least, total)
-                most = max(most, total)
-                used += total > 0
-            else:
-                counts[group] = total
-            highest = max([most, *counts.values()])
-            if spread.max_skew and least >= 0 and highest - least > spread.max_skew:
+        if cls.closes[index]:
+            if in_group < limit.least:
                 return None
-            if not spread.max_skew:
-                # Only how many groups are used matters then.
-                least, most = -1, -1
-                counts = {g: min(n, 1) for g, n in counts.items()}
-            wanted = spread.min_groups or 1
-            new_closed.append((least, most, min(used, wanted)))
-            new_opened.append(tuple(sorted(counts.items())))
-        return left - count, tuple(new_closed), tuple(new_opened)
+            users += in_group > 0
+        else:
+            counts[group] = in_group if limit.counted else min(in_group, 1)
+        if limit.max_used is None:
+            users = min(users, limit.min_used)
+        elif users + sum(n > 0 for n in counts.values()) > limit.max_used:
+            return None
+        used.append(users)
+        still.append(tuple(sorted(counts.items())))
+    return left - count, tuple(used), tuple(still)
 
-    def _enough(self, state: _State) -> bool:
-        left, closed, _ = state
-        return left == 0 and all(
-            used >= (spread.min_groups or 1)
-            for (_, _, used), spread in zip(closed, self._spreads, strict=True)
+
+def _ordered(classes: Classes, order: Sequence[int]) -> Iterator[_Class]:
+    turned = sorted(
+        (tuple(groups[i] for i in order), tuple(items))
+        for groups, items in classes.items()
+        if items
+    )
+    last = [{groups[i]: at for at, (groups, _) in enumerate(turned)} for i in range(len(order))]
+    for at, (groups, items) in enumerate(turned):
+        yield _Class(
+            groups=groups,
+            items=items,
+            worth=(0, *accumulate(worth for worth, _ in items)),
+            closes=tuple(last[i][group] == at for i, group in enumerate(groups)),
         )

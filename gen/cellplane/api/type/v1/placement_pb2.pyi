@@ -34,8 +34,45 @@ class PlacementRequirement(_message.Message):
     TOLERATIONS_FIELD_NUMBER: _builtins.int
     SPREADS_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    AFFINITIES_FIELD_NUMBER: _builtins.int
+    DIVISION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    PREEMPTION_FIELD_NUMBER: _builtins.int
+    STAYS_FIELD_NUMBER: _builtins.int
+    STICKINESS_FIELD_NUMBER: _builtins.int
+    MOVE_BUDGET_FIELD_NUMBER: _builtins.int
+    FAILBACK_FIELD_NUMBER: _builtins.int
+    LOST_SECONDS_FIELD_NUMBER: _builtins.int
     copies: _builtins.int
     """On how many data planes the whole Cell runs. Default 1."""
+    overflow: _builtins.bool
+    """Whether the Cell can be in several tiers at once: the first is filled, the
+    rest spills over. Without it, all copies are in one tier.
+    """
+    priority: _builtins.int
+    """Cells with more are placed first. The least that any level gives counts.
+    Default 0.
+    """
+    preemption: _builtins.bool
+    """Whether Cells of lower priority may have to go for it; only if no level
+    says no. Default no.
+    """
+    stays: _builtins.bool
+    """Whether it is never moved for what is only better, nor for another Cell."""
+    stickiness: _builtins.int
+    """How much more preference another data plane must have for a move that is
+    only better. Default 0.
+    """
+    move_budget: _builtins.int
+    """How many of its copies may move at a time when it need not. Default 1."""
+    failback: _builtins.bool
+    """Whether it goes back where it was, once that data plane has held for a
+    while. Default no.
+    """
+    lost_seconds: _builtins.int
+    """How long it stays on a data plane that is lost, in seconds. Default 300."""
     @_builtins.property
     def selectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSelector]:
         """All must hold for a data plane to be feasible."""
@@ -60,6 +97,22 @@ class PlacementRequirement(_message.Message):
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Capabilities that a data plane must have, such as `networkpolicy.cilium`."""
 
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
+        """Only data planes that are in one of them are feasible; the first is the
+        best. What a wider level says holds, too.
+        """
+
+    @_builtins.property
+    def affinities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Affinity]:
+        """Other Cells to be near to, or apart from."""
+
+    @_builtins.property
+    def division(self) -> Global___Division:
+        """Replicas are divided over the data planes. Without it, each data plane gets
+        a copy of the whole Cell.
+        """
+
     def __init__(
         self,
         *,
@@ -70,20 +123,258 @@ class PlacementRequirement(_message.Message):
         tolerations: _abc.Iterable[Global___Toleration] | None = ...,
         spreads: _abc.Iterable[Global___Spread] | None = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        tiers: _abc.Iterable[Global___Tier] | None = ...,
+        overflow: _builtins.bool | None = ...,
+        affinities: _abc.Iterable[Global___Affinity] | None = ...,
+        division: Global___Division | None = ...,
+        priority: _builtins.int | None = ...,
+        preemption: _builtins.bool | None = ...,
+        stays: _builtins.bool | None = ...,
+        stickiness: _builtins.int | None = ...,
+        move_budget: _builtins.int | None = ...,
+        failback: _builtins.bool | None = ...,
+        lost_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "copies", b"copies"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "copies", b"copies", "division", b"division", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "priority", b"priority", "stays", b"stays", "stickiness", b"stickiness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "capabilities", b"capabilities", "copies", b"copies", "excluded_data_planes", b"excluded_data_planes", "preferences", b"preferences", "selectors", b"selectors", "spreads", b"spreads", "tolerations", b"tolerations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "affinities", b"affinities", "capabilities", b"capabilities", "copies", b"copies", "division", b"division", "excluded_data_planes", b"excluded_data_planes", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "preferences", b"preferences", "priority", b"priority", "selectors", b"selectors", "spreads", b"spreads", "stays", b"stays", "stickiness", b"stickiness", "tiers", b"tiers", "tolerations", b"tolerations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__copies: _TypeAlias = _typing.Literal["copies"]  # noqa: Y015
     _WhichOneofArgType__copies: _TypeAlias = _typing.Literal["_copies", b"_copies"]  # noqa: Y015
+    _WhichOneofReturnType__failback: _TypeAlias = _typing.Literal["failback"]  # noqa: Y015
+    _WhichOneofArgType__failback: _TypeAlias = _typing.Literal["_failback", b"_failback"]  # noqa: Y015
+    _WhichOneofReturnType__lost_seconds: _TypeAlias = _typing.Literal["lost_seconds"]  # noqa: Y015
+    _WhichOneofArgType__lost_seconds: _TypeAlias = _typing.Literal["_lost_seconds", b"_lost_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__move_budget: _TypeAlias = _typing.Literal["move_budget"]  # noqa: Y015
+    _WhichOneofArgType__move_budget: _TypeAlias = _typing.Literal["_move_budget", b"_move_budget"]  # noqa: Y015
+    _WhichOneofReturnType__overflow: _TypeAlias = _typing.Literal["overflow"]  # noqa: Y015
+    _WhichOneofArgType__overflow: _TypeAlias = _typing.Literal["_overflow", b"_overflow"]  # noqa: Y015
+    _WhichOneofReturnType__preemption: _TypeAlias = _typing.Literal["preemption"]  # noqa: Y015
+    _WhichOneofArgType__preemption: _TypeAlias = _typing.Literal["_preemption", b"_preemption"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__stays: _TypeAlias = _typing.Literal["stays"]  # noqa: Y015
+    _WhichOneofArgType__stays: _TypeAlias = _typing.Literal["_stays", b"_stays"]  # noqa: Y015
+    _WhichOneofReturnType__stickiness: _TypeAlias = _typing.Literal["stickiness"]  # noqa: Y015
+    _WhichOneofArgType__stickiness: _TypeAlias = _typing.Literal["_stickiness", b"_stickiness"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__copies) -> _WhichOneofReturnType__copies | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failback) -> _WhichOneofReturnType__failback | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_seconds) -> _WhichOneofReturnType__lost_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__move_budget) -> _WhichOneofReturnType__move_budget | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overflow) -> _WhichOneofReturnType__overflow | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preemption) -> _WhichOneofReturnType__preemption | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stays) -> _WhichOneofReturnType__stays | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stickiness) -> _WhichOneofReturnType__stickiness | None: ...
 
 Global___PlacementRequirement: _TypeAlias = PlacementRequirement  # noqa: Y015
 
 @_typing.final
+class Tier(_message.Message):
+    """Data planes that are as good as each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def selectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSelector]:
+        """All must hold for a data plane to be in it; none: every data plane is."""
+
+    def __init__(
+        self,
+        *,
+        selectors: _abc.Iterable[Global___LabelSelector] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selectors", b"selectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tier: _TypeAlias = Tier  # noqa: Y015
+
+@_typing.final
+class Affinity(_message.Message):
+    """Be near another Cell, or apart from it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_KEY_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    cell: _builtins.str
+    """Which: `project` for the one in the same environment, or
+    `project/environment`.
+    """
+    topology_key: _builtins.str
+    """Label whose value makes a group of data planes; empty for the data plane
+    itself.
+    """
+    apart: _builtins.bool
+    """In no group that the other Cell is in, instead of in one of them."""
+    weight: _builtins.int
+    """A wish that is worth so much, beside other wishes; a hard rule without it."""
+    def __init__(
+        self,
+        *,
+        cell: _builtins.str = ...,
+        topology_key: _builtins.str = ...,
+        apart: _builtins.bool = ...,
+        weight: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "weight", b"weight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "apart", b"apart", "cell", b"cell", "topology_key", b"topology_key", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
+
+Global___Affinity: _TypeAlias = Affinity  # noqa: Y015
+
+@_typing.final
+class Division(_message.Message):
+    """How replicas of each component are divided over data planes. Each data plane
+    of the Cell gets at least one of each.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Method:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _MethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Division._Method.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        METHOD_UNSPECIFIED: Division._Method.ValueType  # 0
+        """By weight."""
+        WEIGHT: Division._Method.ValueType  # 1
+        """In proportion to weights."""
+        FREE_CAPACITY: Division._Method.ValueType  # 2
+        """In proportion to what the data planes have free."""
+        PACK: Division._Method.ValueType  # 3
+        """Onto the fewest data planes that hold them."""
+
+    class Method(_Method, metaclass=_MethodEnumTypeWrapper):
+        """By what they are divided."""
+
+    METHOD_UNSPECIFIED: Division.Method.ValueType  # 0
+    """By weight."""
+    WEIGHT: Division.Method.ValueType  # 1
+    """In proportion to weights."""
+    FREE_CAPACITY: Division.Method.ValueType  # 2
+    """In proportion to what the data planes have free."""
+    PACK: Division.Method.ValueType  # 3
+    """Onto the fewest data planes that hold them."""
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    method: Global___Division.Method.ValueType
+    """By what they are divided. Default by weight."""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Weight]:
+        """What data planes count; the first whose selector holds. 1 if none does."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaLimit]:
+        """How many replicas of each component data planes get. All that hold count."""
+
+    def __init__(
+        self,
+        *,
+        method: Global___Division.Method.ValueType = ...,
+        weights: _abc.Iterable[Global___Weight] | None = ...,
+        limits: _abc.Iterable[Global___ReplicaLimit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "method", b"method", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Division: _TypeAlias = Division  # noqa: Y015
+
+@_typing.final
+class Weight(_message.Message):
+    """What some data planes count."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    weight: _builtins.int
+    """What they count."""
+    @_builtins.property
+    def selector(self) -> Global___LabelSelector:
+        """Which data planes."""
+
+    def __init__(
+        self,
+        *,
+        selector: Global___LabelSelector | None = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Weight: _TypeAlias = Weight  # noqa: Y015
+
+@_typing.final
+class ReplicaLimit(_message.Message):
+    """How many replicas of each component some data planes get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    MIN_REPLICAS_FIELD_NUMBER: _builtins.int
+    MAX_REPLICAS_FIELD_NUMBER: _builtins.int
+    min_replicas: _builtins.int
+    """At least so many on each that is chosen. Default 1."""
+    max_replicas: _builtins.int
+    """At most so many on each."""
+    @_builtins.property
+    def selector(self) -> Global___LabelSelector:
+        """Which data planes."""
+
+    def __init__(
+        self,
+        *,
+        selector: Global___LabelSelector | None = ...,
+        min_replicas: _builtins.int | None = ...,
+        max_replicas: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_replicas", b"_max_replicas", "_min_replicas", b"_min_replicas", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_replicas", b"_max_replicas", "_min_replicas", b"_min_replicas", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_replicas: _TypeAlias = _typing.Literal["max_replicas"]  # noqa: Y015
+    _WhichOneofArgType__max_replicas: _TypeAlias = _typing.Literal["_max_replicas", b"_max_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__min_replicas: _TypeAlias = _typing.Literal["min_replicas"]  # noqa: Y015
+    _WhichOneofArgType__min_replicas: _TypeAlias = _typing.Literal["_min_replicas", b"_min_replicas"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_replicas) -> _WhichOneofReturnType__max_replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_replicas) -> _WhichOneofReturnType__min_replicas | None: ...
+
+Global___ReplicaLimit: _TypeAlias = ReplicaLimit  # noqa: Y015
+
+@_typing.final
 class LabelSelector(_message.Message):
-    """A condition on one label of a data plane."""
+    """A condition on one label of a data plane, or on a field or a fact of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,6 +394,10 @@ class LabelSelector(_message.Message):
         """The label is there."""
         DOES_NOT_EXIST: LabelSelector._Operator.ValueType  # 4
         """The label is missing."""
+        AT_LEAST: LabelSelector._Operator.ValueType  # 5
+        """The label is a number or a version, and not below the value."""
+        AT_MOST: LabelSelector._Operator.ValueType  # 6
+        """The label is a number or a version, and not above the value."""
 
     class Operator(_Operator, metaclass=_OperatorEnumTypeWrapper):
         """How the label is compared."""
@@ -117,17 +412,61 @@ class LabelSelector(_message.Message):
     """The label is there."""
     DOES_NOT_EXIST: LabelSelector.Operator.ValueType  # 4
     """The label is missing."""
+    AT_LEAST: LabelSelector.Operator.ValueType  # 5
+    """The label is a number or a version, and not below the value."""
+    AT_MOST: LabelSelector.Operator.ValueType  # 6
+    """The label is a number or a version, and not above the value."""
+
+    class _Source:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LabelSelector._Source.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SOURCE_UNSPECIFIED: LabelSelector._Source.ValueType  # 0
+        """A label."""
+        LABEL: LabelSelector._Source.ValueType  # 1
+        """A label."""
+        FIELD: LabelSelector._Source.ValueType  # 2
+        """What the data plane is: `data_plane`, `provider`, `region`, `zone`,
+        `kubernetes_version`, `enforcement`.
+        """
+        FACT: LabelSelector._Source.ValueType  # 3
+        """What its agent measured last: `node_count`, `cell_count`,
+        `free_cpu_millis`, `free_memory_bytes`, `allocatable_cpu_millis`, ...
+        """
+
+    class Source(_Source, metaclass=_SourceEnumTypeWrapper):
+        """Where the key is found."""
+
+    SOURCE_UNSPECIFIED: LabelSelector.Source.ValueType  # 0
+    """A label."""
+    LABEL: LabelSelector.Source.ValueType  # 1
+    """A label."""
+    FIELD: LabelSelector.Source.ValueType  # 2
+    """What the data plane is: `data_plane`, `provider`, `region`, `zone`,
+    `kubernetes_version`, `enforcement`.
+    """
+    FACT: LabelSelector.Source.ValueType  # 3
+    """What its agent measured last: `node_count`, `cell_count`,
+    `free_cpu_millis`, `free_memory_bytes`, `allocatable_cpu_millis`, ...
+    """
 
     KEY_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key of the label, such as `topology.kubernetes.io/region`."""
     operator: Global___LabelSelector.Operator.ValueType
     """How it is compared."""
+    source: Global___LabelSelector.Source.ValueType
+    """Where the key is found. Default a label."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """With what; for `IN` and `NOT_IN`."""
+        """With what: any number for `IN` and `NOT_IN`, one for `AT_LEAST` and
+        `AT_MOST`.
+        """
 
     def __init__(
         self,
@@ -135,10 +474,11 @@ class LabelSelector(_message.Message):
         key: _builtins.str = ...,
         operator: Global___LabelSelector.Operator.ValueType = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        source: Global___LabelSelector.Source.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operator", b"operator", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operator", b"operator", "source", b"source", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,21 +577,33 @@ class Toleration(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """The taint's key; empty tolerates every taint."""
     value: _builtins.str
     """The taint's value; empty tolerates every value."""
+    effect: Global___Taint.Effect.ValueType
+    """The taint's effect; unset tolerates every effect."""
+    seconds: _builtins.int
+    """How long a Cell that is there bears `NO_EXECUTE`, in seconds; for ever if
+    unset.
+    """
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         value: _builtins.str = ...,
+        effect: Global___Taint.Effect.ValueType = ...,
+        seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "seconds", b"seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seconds", b"_seconds", "effect", b"effect", "key", b"key", "seconds", b"seconds", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seconds: _TypeAlias = _typing.Literal["seconds"]  # noqa: Y015
+    _WhichOneofArgType__seconds: _TypeAlias = _typing.Literal["_seconds", b"_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds) -> _WhichOneofReturnType__seconds | None: ...
 
 Global___Toleration: _TypeAlias = Toleration  # noqa: Y015
 
@@ -264,27 +616,39 @@ class Spread(_message.Message):
     TOPOLOGY_KEY_FIELD_NUMBER: _builtins.int
     MIN_GROUPS_FIELD_NUMBER: _builtins.int
     MAX_SKEW_FIELD_NUMBER: _builtins.int
+    MAX_GROUPS_FIELD_NUMBER: _builtins.int
+    SOFT_FIELD_NUMBER: _builtins.int
     topology_key: _builtins.str
     """The label's key."""
     min_groups: _builtins.int
     """The copies are in at least so many groups. Default 1."""
     max_skew: _builtins.int
     """No two groups differ by more copies than this."""
+    max_groups: _builtins.int
+    """The copies are in at most so many groups."""
+    soft: _builtins.bool
+    """Whether it is a wish: kept as far as hard rules and tiers allow."""
     def __init__(
         self,
         *,
         topology_key: _builtins.str = ...,
         min_groups: _builtins.int | None = ...,
         max_skew: _builtins.int | None = ...,
+        max_groups: _builtins.int | None = ...,
+        soft: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_skew", b"_max_skew", "_min_groups", b"_min_groups", "max_skew", b"max_skew", "min_groups", b"min_groups"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_groups", b"_max_groups", "_max_skew", b"_max_skew", "_min_groups", b"_min_groups", "max_groups", b"max_groups", "max_skew", b"max_skew", "min_groups", b"min_groups"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_skew", b"_max_skew", "_min_groups", b"_min_groups", "max_skew", b"max_skew", "min_groups", b"min_groups", "topology_key", b"topology_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_groups", b"_max_groups", "_max_skew", b"_max_skew", "_min_groups", b"_min_groups", "max_groups", b"max_groups", "max_skew", b"max_skew", "min_groups", b"min_groups", "soft", b"soft", "topology_key", b"topology_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_groups: _TypeAlias = _typing.Literal["max_groups"]  # noqa: Y015
+    _WhichOneofArgType__max_groups: _TypeAlias = _typing.Literal["_max_groups", b"_max_groups"]  # noqa: Y015
     _WhichOneofReturnType__max_skew: _TypeAlias = _typing.Literal["max_skew"]  # noqa: Y015
     _WhichOneofArgType__max_skew: _TypeAlias = _typing.Literal["_max_skew", b"_max_skew"]  # noqa: Y015
     _WhichOneofReturnType__min_groups: _TypeAlias = _typing.Literal["min_groups"]  # noqa: Y015
     _WhichOneofArgType__min_groups: _TypeAlias = _typing.Literal["_min_groups", b"_min_groups"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_groups) -> _WhichOneofReturnType__max_groups | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_skew) -> _WhichOneofReturnType__max_skew | None: ...
     @_typing.overload
