@@ -64,6 +64,7 @@ def diff(
     """
     import sys
 
+    from cellplane.cli import opens
     from cellplane.cli.engine import run
     from cellplane.cli.render.document import document
     from cellplane.cli.render.output import colours, difference, say
@@ -77,8 +78,19 @@ def diff(
         after = document(kind, outcome.after)
         for line in difference(before, after, outcome.document.name, colour=colour):
             print(line)
+    for line in opens.lines(run(_opens(outcomes, organization, profile))):
+        print(line)
     say(f"{len(changed)} of {len(outcomes)} would change")
     raise typer.Exit(CHANGES if changed else 0)
+
+
+async def _opens(outcomes: list[Outcome], organization: str | None, profile: Any) -> Any:
+    from cellplane.cli import opens
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import Client
+
+    async with Client(profiles.load(profile, organization)) as client:
+        return await opens.opens(client, list(outcomes))
 
 
 async def _outcomes(

@@ -34,30 +34,15 @@ def compile_offline(
     Example: cellplane compile -f samples/platform -f samples/payments
     --data-plane samples/planes/cilium.yaml
     """
-    from cellplane.cli.documents.load import load, refuse
     from cellplane.cli.exits import usage
-    from cellplane.cli.offline import cells, planes
+    from cellplane.cli.offline import given
 
-    plane = planes.load(data_plane)
-    world = cells.World(load(filename or [], organization or plane.organization))
-    found = list(cells.check(world))
-    if found:
-        raise refuse(found)
-    known = cells.environments(world)
-    chosen = environment.rsplit("/", 1)[-1] if environment else next(iter(known), "")
-    if not chosen:
-        raise usage("which environment? give --environment, or documents with a pipeline")
-    if known and chosen not in known:
-        raise usage(f'there is no environment "{chosen}": choose of {", ".join(known)}')
-    resolved = list(cells.cells(world, chosen))
-    found = [finding for _, findings in resolved for finding in findings]
-    if found:
-        raise refuse(found)
+    found = given.read(filename, data_plane, environment, organization)
     wanted = project.rsplit("/", 1)[-1] if project else None
-    projects = [cell.frame.project for cell, _ in resolved]
+    projects = [cell.frame.project for cell in found.cells]
     if wanted is not None and wanted not in projects:
         raise usage(f'no component of project "{wanted}" is given: there are {", ".join(projects)}')
-    _compile(world, [cell for cell, _ in resolved], wanted, plane, output)
+    _compile(found.world, list(found.cells), wanted, found.plane, output)
 
 
 def _compile(

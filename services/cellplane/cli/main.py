@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 
 TABLE: Final[dict[str, Entry]] = {
     "apply": Entry("cellplane.cli.apply", "apply", "Make resources as documents say."),
+    "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
     "compile": Entry(
         "cellplane.cli.compile", "compile_offline", "Show what a Cell becomes, without a server."
     ),
@@ -44,12 +45,14 @@ TABLE: Final[dict[str, Entry]] = {
     "explain": Entry("cellplane.cli.explain", "explain", "Explain a kind or a field."),
     "get": Entry("cellplane.cli.get", "get", "Show resources of any kind."),
     "history": Entry("cellplane.cli.history", "history", "Show who changed what, and when."),
+    "observed": Entry("cellplane.cli.observed", "observed", "Explain what the network stopped."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),
     "serve": Entry("cellplane.cli.serve", "serve", "Run one service in the foreground."),
     "status": Entry("cellplane.cli.status", "status", "Show how projects are, down to the pod."),
     "up": Entry("cellplane.cli.up", "up", "Bring up a control plane on this machine."),
+    "verify": Entry("cellplane.cli.reach", "verify", "Try everything that a Cell may or must."),
     "version": Entry("cellplane.cli.version", "version", "Show the version."),
     "wait": Entry("cellplane.cli.wait", "wait", "Wait until a resource is as it should be."),
 }

@@ -47,6 +47,10 @@ class Tool(StrEnum):
     """Fake nodes."""
     HELM = "helm"
     GRPCURL = "grpcurl"
+    CILIUM_POLICY = "ciliumpolicy"
+    """Cilium's own policy engine, asked about flows: for tests of what the compiler emits."""
+    CYCLONUS = "cyclonus"
+    """Another's evaluation of NetworkPolicy, for the same tests."""
     PROBE = "probe"
     """What runs in the pods of a sandbox whose network is tried: listens, and connects."""
     API_LINTER = "api-linter"
@@ -86,6 +90,8 @@ _RECIPES = {
     Tool.GRPCURL: _Recipe(
         module="tools", package="github.com/fullstorydev/grpcurl/cmd/grpcurl", minutes=1, stamps={}
     ),
+    Tool.CILIUM_POLICY: _Recipe(module="ciliumpolicy", package=".", minutes=5, stamps={}),
+    Tool.CYCLONUS: _Recipe(module="cyclonus", package=".", minutes=2, stamps={}),
     Tool.PROBE: _Recipe(module="probe", package=".", minutes=1, stamps={}),
     Tool.API_LINTER: _Recipe(
         module="lint",

@@ -27,7 +27,7 @@ def test_a_cell_compiles_to_these_policies(
     folder: Path, provider: str, update_golden: bool
 ) -> None:
     """The compiler makes of ``in.yaml`` what the provider's file holds."""
-    _, compiled = _compile(folder, provider)
+    _, compiled = compile_case(folder, provider)
 
     cases.check(folder / f"{provider}.yaml", cases.picture(compiled), update=update_golden)
     for body in cases.bodies(compiled.manifests):
@@ -39,17 +39,11 @@ def test_a_cell_compiles_to_these_policies(
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
 def test_these_flows_pass_and_those_do_not(folder: Path, provider: str) -> None:
     """The compiled policies do to every flow of ``flows.yaml`` what it says."""
-    case, compiled = _compile(folder, provider)
+    case, compiled = compile_case(folder, provider)
     objects = cases.bodies(compiled.manifests)
     wrong: list[str] = []
-    for told in cases.load(folder / "flows.yaml"):
-        flow = Flow(
-            source=_place(case, told["from"]),
-            destination=_place(case, told["to"]),
-            port=_port(case, told["port"]),
-            transport=told.get("transport", "TCP"),
-            query=told.get("query", ""),
-        )
+    told_flows = zip(cases.load(folder / "flows.yaml"), case_flows(folder, case), strict=True)
+    for told, flow in told_flows:
         expected = told["expect"]
         if isinstance(expected, Mapping):
             expected = expected[provider]
@@ -60,7 +54,22 @@ def test_these_flows_pass_and_those_do_not(folder: Path, provider: str) -> None:
     assert wrong == []
 
 
-def _compile(folder: Path, provider: str) -> tuple[cases.Case, Compiled]:
+def case_flows(folder: Path, case: cases.Case) -> list[Flow]:
+    """The flows of a case, without what is expected of them."""
+    return [
+        Flow(
+            source=_place(case, told["from"]),
+            destination=_place(case, told["to"]),
+            port=_port(case, told["port"]),
+            transport=told.get("transport", "TCP"),
+            query=told.get("query", ""),
+        )
+        for told in cases.load(folder / "flows.yaml")
+    ]
+
+
+def compile_case(folder: Path, provider: str) -> tuple[cases.Case, Compiled]:
+    """A case and what becomes of it, on its data plane with one provider alone."""
     case = cases.case_of(cases.load(folder / "in.yaml"))
     kept = [c for c in case.plane.capabilities if not c.startswith("networkpolicy.")]
     named = [c for c in (f"networkpolicy.{provider}",) if c in case.plane.capabilities]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cellplane.cell import addresses
 from cellplane.network_policy.compiler.compile import compile as compile_policies
 from cellplane.network_policy.compiler.flows import Address, Flow, Node, Place, Pod
-from cellplane.network_policy.compiler.verdict import one_side, verdict
+from cellplane.network_policy.compiler.verdict import Judge
 from tests.golden import cases
 
 COLUMNS = ("none", "project", "organization", "public")
 MODES = ("open", "strict")
 PROVIDERS = ("cilium", "kubernetes")
 LINKS = ("connected", "alone")
+TRANSPORTS = ("tcp", "udp")
+FAMILIES = ("ipv4", "ipv6")
 
 OWNING = "gateway.envoyproxy.io/owning-gateway-name"
 COMPONENT = "cellplane.dev/component"
@@ -43,24 +45,28 @@ class Scene:
 
 def scenes() -> Iterator[Scene]:
     """Every combination of what the table depends on."""
-    for column, mode, link, provider in itertools.product(COLUMNS, MODES, LINKS, PROVIDERS):
-        case = cases.case_of(_cell(column, mode, provider, connected=link == "connected"))
+    for facts in itertools.product(COLUMNS, MODES, LINKS, PROVIDERS, TRANSPORTS, FAMILIES):
+        case = cases.case_of(_cell(*facts))
         compiled = compile_policies(case.cell, case.plane, case.peers, include_frame=True)
         assert [p for p in compiled.problems if p.severity.value == "ERROR"] == []
         yield Scene(
-            facts=frozenset({column, mode, link, provider}),
+            facts=frozenset(facts),
             case=case,
             objects=tuple(cases.bodies(compiled.manifests)),
         )
 
 
-def _cell(column: str, mode: str, provider: str, *, connected: bool) -> dict[str, Any]:
+def _cell(
+    column: str, mode: str, link: str, provider: str, transport: str, family: str
+) -> dict[str, Any]:
+    connected = link == "connected"
+    protocol = {"tcp": "HTTP", "udp": "UDP"}[transport]
     api: dict[str, Any] = {"component": "api"}
     if column != "none":
         api["endpoints"] = [
             {
                 "endpoint": "main",
-                "protocol": "HTTP",
+                "protocol": protocol,
                 "port": 80,
                 "target_port": 8080,
                 "visibilities": [] if column == "project" else [column.upper()],
@@ -68,10 +74,11 @@ def _cell(column: str, mode: str, provider: str, *, connected: bool) -> dict[str
                 "organization_callers": ["payments"] if connected else [],
             }
         ]
-        api["workload"] = {"readiness_probe": {"endpoint": "main"}}
+        if transport == "tcp":
+            api["workload"] = {"readiness_probe": {"endpoint": "main"}}
     to_api = {
         "connection": "api",
-        "protocol": "HTTP",
+        "protocol": protocol,
         "cell": {"component": "api", "endpoint": "main", "port": 80, "target_port": 8080},
     }
     pay = {
@@ -87,7 +94,8 @@ def _cell(column: str, mode: str, provider: str, *, connected: bool) -> dict[str
     outbound = [{"component": "batch", "connection": book}]
     if connected:
         outbound.append({"component": "web", "connection": pay})
-    far = "west.plane-b.example" if provider == "cilium" else "192.0.2.7"
+    by_address = {"ipv4": "192.0.2.7", "ipv6": _IPV6["192.0.2.7"]}
+    far = "west.plane-b.example" if provider == "cilium" else by_address[family]
     return {
         "frame": {"isolation": mode.upper(), "outbound": outbound},
         "components": [
@@ -113,7 +121,10 @@ def _cell(column: str, mode: str, provider: str, *, connected: bool) -> dict[str
 
 def place(scene: Scene, name: str) -> Place:
     """Who is meant by a name of the table."""
-    return PLACES.get(name) or _own(scene.namespace, name)
+    known = PLACES.get(name) or _own(scene.namespace, name)
+    if isinstance(known, Address) and "ipv6" in scene.facts:
+        return replace(known, ip=_IPV6[known.ip])
+    return known
 
 
 def _own(namespace: str, name: str) -> Pod:
@@ -174,9 +185,22 @@ PLACES: Mapping[str, Place] = {
     "internal-client": Address(ip="10.200.3.4"),
     "named-host": Address(ip="203.0.113.5", names=("api.example.com",)),
     "west-b": Address(ip="192.0.2.7", names=("west.plane-b.example",)),
+    "external-name": Address(
+        ip="198.51.100.77", names=("envoy-gateway.envoy-gateway-system.svc.cluster.local",)
+    ),
     "metadata": Address(ip="169.254.169.254"),
     "apiserver": Address(ip="203.0.113.99", names=("kubernetes.default.svc.cluster.local",)),
 }
+_IPV6: Mapping[str, str] = {
+    "198.51.100.9": "2001:db8:51::9",
+    "198.51.100.77": "2001:db8:51::77",
+    "10.200.3.4": "fd00:200::3:4",
+    "203.0.113.5": "2001:db8:113::5",
+    "192.0.2.7": "2001:db8:2::7",
+    "169.254.169.254": "fd00:ec2::254",
+    "203.0.113.99": "2001:db8:113::99",
+}
+"""The same places where a cluster speaks IPv6."""
 
 
 @dataclass(frozen=True)
@@ -188,15 +212,20 @@ class Check:
     side: str
     allowed: bool
 
-    def holds(self, scene: Scene, objects: tuple[Mapping[str, Any], ...]) -> bool:
-        """Whether the objects do what the table says, whatever Cilium's ``allow-localhost`` is."""
-        always = (True, False) if "cilium" in scene.facts else (True,)
-        return all(self._allowed(objects, own) is self.allowed for own in always)
+    def holds(self, judges: Sequence[Judge]) -> bool:
+        """Whether the judged objects do what the table says."""
+        return all(self._allowed(judge) is self.allowed for judge in judges)
 
-    def _allowed(self, objects: tuple[Mapping[str, Any], ...], own: bool) -> bool:
+    def _allowed(self, judge: Judge) -> bool:
         if self.side:
-            return one_side(objects, self.flow, self.side, own_node_always=own).allowed
-        return verdict(objects, self.flow, own_node_always=own).allowed
+            return judge.one_side(self.flow, self.side).allowed
+        return judge.verdict(self.flow).allowed
+
+
+def judges(scene: Scene, objects: Sequence[Mapping[str, Any]]) -> list[Judge]:
+    """Those whom objects must satisfy: whatever Cilium's ``allow-localhost`` is."""
+    always = (True, False) if "cilium" in scene.facts else (True,)
+    return [Judge(objects, own_node_always=own) for own in always]
 
 
 def checks(scene: Scene, table: Mapping[str, Any]) -> list[Check]:
@@ -217,7 +246,7 @@ def _row(scene: Scene, section: str, row: Mapping[str, Any]) -> Iterator[Check]:
         _each(row["from"]),
         _each(row.get("to", "api")),
         _each(row.get("port", 8080)),
-        _each(row.get("transport", "TCP")),
+        _each(row.get("transport", "TCP" if "port" in row else "own")),
         _each(row.get("query", "")),
         _each(sides),
     ):
@@ -225,7 +254,7 @@ def _row(scene: Scene, section: str, row: Mapping[str, Any]) -> Iterator[Check]:
             source=place(scene, source),
             destination=place(scene, target),
             port=_port(scene, port),
-            transport=transport,
+            transport=_transport(scene, transport),
             query=query.replace("$NAMESPACE", scene.namespace),
         )
         expected = _expected(scene, row, query)
@@ -241,6 +270,11 @@ def _expected(scene: Scene, row: Mapping[str, Any], query: str) -> str:
         value = next(value[key] for key in value if key in scene.facts or key == "else")
     assert value in {"allow", "deny"}
     return str(value)
+
+
+def _transport(scene: Scene, name: str) -> str:
+    own, other = ("TCP", "UDP") if "tcp" in scene.facts else ("UDP", "TCP")
+    return {"own": own, "other": other}.get(name, name)
 
 
 def _port(scene: Scene, port: int | str) -> int:

@@ -19,6 +19,7 @@ from cellplane.cell.visibility import Isolation, Visibility
 from cellplane.network_policy.compiler.compile import compile as compile_policies
 from cellplane.network_policy.compiler.flows import Address, Flow, Node, Place, Pod
 from cellplane.network_policy.compiler.judge_cilium import refusals
+from cellplane.network_policy.compiler.survey import survey
 from cellplane.network_policy.compiler.verdict import one_side, verdict
 from tests.property.compilers.strategies import COMPONENTS, cells, peers, planes
 
@@ -228,3 +229,33 @@ def test_a_plane_without_a_provider_is_refused(
         p.reason == "CAPABILITY_MISSING" and p.severity is Severity.ERROR for p in compiled.problems
     )
     assert closed is not refused
+
+
+@settings(max_examples=25, deadline=None)
+@given(cells(), peers, providers)
+def test_the_whole_table_holds(cell: ResolvedCell, reached: Peers, provider: str) -> None:
+    """Whatever the model, everything open must be, and everything that must be is open."""
+    found = survey("plane-a", cell, objects_of(cell, plane_with(provider), reached))
+
+    wrong = [v for v in found.violations if not v.limit]
+    if cell.frame.isolation is Isolation.STRICT:
+        # Models here know callers who declare no connection: those are closed on their own side.
+        wrong = [v for v in wrong if v.allowed]
+    assert wrong == []
+    assert provider == KUBERNETES_POLICY or not any(v.limit for v in found.violations)
+    assert found.check_count > len(found.openings)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cells(), peers, providers, st.data())
+def test_a_policy_that_is_gone_shows(
+    cell: ResolvedCell, reached: Peers, provider: str, data: st.DataObject
+) -> None:
+    """Without the guard and a component's policy, the table of the Cell tells of violations."""
+    objects = objects_of(cell, plane_with(provider), reached)
+    component = data.draw(st.sampled_from(cell.components)).component
+    gone = {"cell.default-deny", f"component.{component}"}
+
+    found = survey("plane-a", cell, [o for o in objects if o["metadata"]["name"] not in gone])
+
+    assert any(v.allowed and not v.limit for v in found.violations)

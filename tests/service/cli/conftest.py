@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -105,6 +106,34 @@ def cellplane(
         return Answer(code=code, out=said.out, err=said.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def folder(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that has joined, by the very command line that `dataplane join` prints."""
+    target = tmp_path_factory.mktemp("manifests")
+    joined = control_plane.process(
+        "dataplane", "join", "paper", f"--folder={target}", "--label=kind=folder"
+    )
+    assert joined.code == 0, joined.err
+    token, *arguments = shlex.split(joined.out.replace("\\\n", ""))
+    name, _, secret = token.partition("=")
+    assert arguments[:3] == ["cellplane", "serve", "agent"]
+    state = control_plane.layout.state("agent-paper")
+    with (control_plane.layout.logs / "agent.log").open("wb") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "cellplane.cli", *arguments[1:], f"--state-dir={state}"],
+            env={**os.environ, name: secret},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        ready = control_plane.process("wait", "dataplane", "paper", "--timeout=60s")
+        assert ready.code == 0, ready.err
+        yield target
+    finally:
+        agent.terminate()
+        agent.wait(30)
 
 
 @pytest.fixture

@@ -7,6 +7,12 @@ gateway: {name: gateway, module: gateway, port: 9604, admin: 9704, channelz: 980
 observability: {name: observability, module: observability, port: 9605, admin: 9705, channelz: 9805, stateful: true}
 {{- end -}}
 
+{{- /* The services that one calls, by their keys, as JSON; takes its key. */ -}}
+{{- define "cellplane.callees" -}}
+{{- $callees := dict "placement" (list "model" "networkPolicy" "gateway" "observability") "networkPolicy" (list "model" "placement") -}}
+{{- get $callees . | default list | toJson -}}
+{{- end -}}
+
 {{- define "cellplane.linkPort" -}}9606{{- end -}}
 {{- define "cellplane.joinPort" -}}9607{{- end -}}
 

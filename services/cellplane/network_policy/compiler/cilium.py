@@ -123,7 +123,10 @@ def _deny_own_node(grant: Grant) -> dict[str, Any]:
         denied["toPorts"] = _chunks(
             [
                 *_all_but([p.number for p in probed if p.transport == Transport.TCP.value]),
-                {"port": "1", "endPort": _LAST_PORT, "protocol": Transport.UDP.value},
+                *(
+                    {"port": "1", "endPort": _LAST_PORT, "protocol": transport}
+                    for transport in (Transport.UDP.value, "SCTP")
+                ),
             ]
         )
     return denied

@@ -18,6 +18,7 @@ from cellplane.network_policy.compiler.selectors import selects
 Side = tuple[bool, list[str], list[str]]
 """Whether any policy closes the direction, the rules that allow the flow, and that deny it."""
 
+KINDS: Final = frozenset({"CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"})
 _NAMESPACE: Final = "io.kubernetes.pod.namespace"
 _ACCOUNT: Final = "io.cilium.k8s.policy.serviceaccount"
 _NAMESPACE_LABELS: Final = "io.cilium.k8s.namespace.labels."
@@ -69,6 +70,8 @@ def _bad_ports(rule: Mapping[str, Any], section: str) -> Iterable[str]:
             yield "has L7 rules on another transport than TCP"
         if "dns" in l7 and section == "ingress":
             yield "has DNS rules on ingress"
+        if "dns" in l7 and any(port.get("endPort") for port in ports):
+            yield "has DNS rules on a range of ports"
         for port in ports:
             number, last = int(port["port"]), int(port.get("endPort", 0))
             if not 0 <= number <= 65535 or (last and not number <= last <= 65535):
@@ -87,27 +90,44 @@ def _bad_blocks(blocks: Sequence[Mapping[str, Any]]) -> Iterable[str]:
                 yield f"excepts {text} from {block['cidr']}"
 
 
-def judge(policies: Sequence[Mapping[str, Any]], flow: Flow, direction: str) -> Side:
-    """Judge one direction, ``ingress`` or ``egress``, by all policies that select its pod."""
-    subject, other = (
-        (flow.destination, flow.source)
-        if direction == "ingress"
-        else (flow.source, flow.destination)
-    )
-    closed, allowing, denying = False, list[str](), list[str]()
-    if not isinstance(subject, Pod):
+class Policies:
+    """Those of a cluster that its agents take, by the pods that they select."""
+
+    __slots__ = ("_by_pod", "_known")
+
+    def __init__(self, policies: Iterable[Mapping[str, Any]]) -> None:
+        self._known = tuple(policy for policy in policies if not refusals(policy))
+        self._by_pod: dict[str, tuple[Mapping[str, Any], ...]] = {}
+
+    def judge(self, subject: Pod, flow: Flow, direction: str) -> Side:
+        """Judge one direction, ``ingress`` or ``egress``, by all policies that select its pod."""
+        other = flow.source if direction == "ingress" else flow.destination
+        closed, allowing, denying = False, list[str](), list[str]()
+        mine = self._of(subject)
+        learnt = _learnt(mine, flow) if direction == "egress" else True
+        for policy in mine:
+            spec = policy["spec"]
+            closed = closed or _closes(spec, direction)
+            for section, found in ((direction, allowing), (f"{direction}Deny", denying)):
+                for index, rule in enumerate(spec.get(section) or ()):
+                    if _covers(rule, _namespace(policy), other, flow, direction, learnt=learnt):
+                        found.append(f"{_told(policy)} {section}[{index}]")
         return closed, allowing, denying
-    mine = [p for p in policies if _is_subject(p, subject) and not refusals(p)]
-    learnt = _learnt(mine, flow) if direction == "egress" else True
-    for policy in mine:
-        spec = policy["spec"]
-        closed = closed or _closes(spec, direction)
-        for section, found in ((direction, allowing), (f"{direction}Deny", denying)):
-            for index, rule in enumerate(spec.get(section) or ()):
-                if _covers(rule, policy, other, flow, direction, learnt=learnt):
-                    where = f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
-                    found.append(f"CiliumNetworkPolicy {where} {section}[{index}]")
-    return closed, allowing, denying
+
+    def _of(self, pod: Pod) -> tuple[Mapping[str, Any], ...]:
+        if (key := repr(pod)) not in self._by_pod:
+            self._by_pod[key] = tuple(p for p in self._known if _is_subject(p, pod))
+        return self._by_pod[key]
+
+
+def _namespace(policy: Mapping[str, Any]) -> str:
+    """Of a policy; a cluster-wide one has none."""
+    return str(policy["metadata"].get("namespace", ""))
+
+
+def _told(policy: Mapping[str, Any]) -> str:
+    where = f"{_namespace(policy)}/" if _namespace(policy) else ""
+    return f"{policy['kind']} {where}{policy['metadata']['name']}"
 
 
 def _closes(spec: Mapping[str, Any], direction: str) -> bool:
@@ -131,14 +151,14 @@ def _bare(key: str) -> str:
 
 
 def _is_subject(policy: Mapping[str, Any], pod: Pod) -> bool:
-    if policy["metadata"]["namespace"] != pod.namespace:
+    if _namespace(policy) not in {"", pod.namespace}:
         return False
     return selects(policy["spec"].get("endpointSelector") or {}, _identity(pod), _bare)
 
 
 def _covers(
     rule: Mapping[str, Any],
-    policy: Mapping[str, Any],
+    namespace: str,
     other: Place,
     flow: Flow,
     direction: str,
@@ -146,11 +166,11 @@ def _covers(
     learnt: bool,
 ) -> bool:
     way = "from" if direction == "ingress" else "to"
-    kinds = [kind for kind in _PEERS if f"{way}{kind}" in rule]
+    # An empty list of any kind selects nobody, but one of names counts as absent: everyone.
+    kinds = [k for k in _PEERS if rule.get(f"{way}{k}") or (k != "FQDNs" and f"{way}{k}" in rule)]
     ports = rule.get("toPorts")
     if not kinds and not ports:
         return False
-    namespace = policy["metadata"]["namespace"]
     if kinds and not any(
         _is(kind, peer, other, namespace, learnt=learnt)
         for kind in kinds
@@ -182,7 +202,8 @@ def _is_endpoint(selector: Mapping[str, Any], pod: Pod, namespace: str) -> bool:
     keys = [_bare(key) for key in selector.get("matchLabels") or ()]
     keys += [_bare(e["key"]) for e in selector.get("matchExpressions") or ()]
     across = any(key == _NAMESPACE or key.startswith(_NAMESPACE_LABELS) for key in keys)
-    if not across and pod.namespace != namespace:
+    # A cluster-wide policy is in no namespace: its selectors are those of every pod.
+    if namespace and not across and pod.namespace != namespace:
         return False
     return selects(selector, _identity(pod), _bare)
 

@@ -7,7 +7,7 @@ it. A rule without peers means everyone, one without ports every port. Nothing d
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cellplane.network_policy.compiler.flows import Address, Flow, Node, Place, Pod
@@ -17,29 +17,40 @@ Side = tuple[bool, list[str]]
 """Whether any policy closes the direction, and the rules that allow the flow."""
 
 
-def judge(policies: Sequence[Mapping[str, Any]], flow: Flow, direction: str) -> Side:
-    """Judge one direction, ``ingress`` or ``egress``, by all policies that select its pod."""
-    subject, other = (
-        (flow.destination, flow.source)
-        if direction == "ingress"
-        else (flow.source, flow.destination)
-    )
-    closed, allowing = False, list[str]()
-    if not isinstance(subject, Pod):
+class Policies:
+    """Those of a cluster, by the pods that they select."""
+
+    __slots__ = ("_by_pod", "_known")
+
+    def __init__(self, policies: Iterable[Mapping[str, Any]]) -> None:
+        self._known = tuple(policies)
+        self._by_pod: dict[str, tuple[Mapping[str, Any], ...]] = {}
+
+    def judge(self, subject: Pod, flow: Flow, direction: str) -> Side:
+        """Judge one direction, ``ingress`` or ``egress``, by all policies that select its pod."""
+        other = flow.source if direction == "ingress" else flow.destination
+        closed, allowing = False, list[str]()
+        for policy in self._of(subject):
+            namespace, spec = policy["metadata"]["namespace"], policy["spec"]
+            if direction.capitalize() not in _types(spec):
+                continue
+            closed = True
+            key = "from" if direction == "ingress" else "to"
+            for index, rule in enumerate(spec.get(direction) or ()):
+                if _meets(rule.get(key), other, namespace) and _opens(rule.get("ports"), flow):
+                    name = policy["metadata"]["name"]
+                    allowing.append(f"NetworkPolicy {namespace}/{name} {direction}[{index}]")
         return closed, allowing
-    for policy in policies:
-        namespace, spec = policy["metadata"]["namespace"], policy["spec"]
-        if namespace != subject.namespace or not selects(spec["podSelector"], subject.labels):
-            continue
-        if direction.capitalize() not in _types(spec):
-            continue
-        closed = True
-        key = "from" if direction == "ingress" else "to"
-        for index, rule in enumerate(spec.get(direction) or ()):
-            if _meets(rule.get(key), other, namespace) and _opens(rule.get("ports"), flow):
-                name = policy["metadata"]["name"]
-                allowing.append(f"NetworkPolicy {namespace}/{name} {direction}[{index}]")
-    return closed, allowing
+
+    def _of(self, pod: Pod) -> tuple[Mapping[str, Any], ...]:
+        if (key := repr(pod)) not in self._by_pod:
+            self._by_pod[key] = tuple(
+                policy
+                for policy in self._known
+                if policy["metadata"]["namespace"] == pod.namespace
+                and selects(policy["spec"]["podSelector"], pod.labels)
+            )
+        return self._by_pod[key]
 
 
 def _types(spec: Mapping[str, Any]) -> Sequence[str]:

@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from cellplane.api.network_policy.v1 import observed_pb2 as cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2
+from cellplane.api.network_policy.v1 import reach_pb2 as cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2
 from cellplane.api.type.v1 import access_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_access__pb2
 from cellplane.api.type.v1 import compile_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4cellplane/api/network_policy/v1/network_policy.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xb3\x01\n\x14NetworkPolicyService\x12\x9a\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"@\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/networkPolicies:compile:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4cellplane/api/network_policy/v1/network_policy.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a.cellplane/api/network_policy/v1/observed.proto\x1a+cellplane/api/network_policy/v1/reach.proto\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\x90\x06\n\x14NetworkPolicyService\x12\x9a\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"@\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/networkPolicies:compile:\x01*\x12\xc5\x01\n\x08\x43\x61nReach\x12\x30.cellplane.api.network_policy.v1.CanReachRequest\x1a\x31.cellplane.api.network_policy.v1.CanReachResponse\"T\x8a\xb2\x19\x0f\n\tcells.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02;\"6/v1/{cell=organizations/*/projects/*/cells/*}:canReach:\x01*\x12\xba\x01\n\x06Verify\x12..cellplane.api.network_policy.v1.VerifyRequest\x1a/.cellplane.api.network_policy.v1.VerifyResponse\"O\x8a\xb2\x19\x0f\n\tcells.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x36\x12\x34/v1/{cell=organizations/*/projects/*/cells/*}:verify\x12\xd5\x01\n\x0c\x45xplainFlows\x12\x34.cellplane.api.network_policy.v1.ExplainFlowsRequest\x1a\x35.cellplane.api.network_policy.v1.ExplainFlowsResponse\"X\x8a\xb2\x19\x0f\n\tcells.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\":/v1/{cell=organizations/*/projects/*/cells/*}:explainFlows:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Compile']._loaded_options = None
   _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Compile']._serialized_options = b'\220\002\001\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002 \"\033/v1/networkPolicies:compile:\001*'
-  _globals['_NETWORKPOLICYSERVICE']._serialized_start=193
-  _globals['_NETWORKPOLICYSERVICE']._serialized_end=372
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['CanReach']._loaded_options = None
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['CanReach']._serialized_options = b'\212\262\031\017\n\tcells.get\022\002\001\002\202\323\344\223\002;\"6/v1/{cell=organizations/*/projects/*/cells/*}:canReach:\001*'
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Verify']._loaded_options = None
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['Verify']._serialized_options = b'\212\262\031\017\n\tcells.get\022\002\001\002\202\323\344\223\0026\0224/v1/{cell=organizations/*/projects/*/cells/*}:verify'
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['ExplainFlows']._loaded_options = None
+  _globals['_NETWORKPOLICYSERVICE'].methods_by_name['ExplainFlows']._serialized_options = b'\212\262\031\017\n\tcells.get\022\002\001\002\202\323\344\223\002?\":/v1/{cell=organizations/*/projects/*/cells/*}:explainFlows:\001*'
+  _globals['_NETWORKPOLICYSERVICE']._serialized_start=286
+  _globals['_NETWORKPOLICYSERVICE']._serialized_end=1070
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from cellplane.api.network_policy.v1 import observed_pb2 as cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2
+from cellplane.api.network_policy.v1 import reach_pb2 as cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2
 from cellplane.api.type.v1 import compile_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -40,6 +42,21 @@ class NetworkPolicyServiceStub:
                 request_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
                 _registered_method=True)
+        self.CanReach = channel.unary_unary(
+                '/cellplane.api.network_policy.v1.NetworkPolicyService/CanReach',
+                request_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachResponse.FromString,
+                _registered_method=True)
+        self.Verify = channel.unary_unary(
+                '/cellplane.api.network_policy.v1.NetworkPolicyService/Verify',
+                request_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyResponse.FromString,
+                _registered_method=True)
+        self.ExplainFlows = channel.unary_unary(
+                '/cellplane.api.network_policy.v1.NetworkPolicyService/ExplainFlows',
+                request_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsResponse.FromString,
+                _registered_method=True)
 
 
 class NetworkPolicyServiceServicer:
@@ -54,6 +71,30 @@ class NetworkPolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CanReach(self, request, context):
+        """Says whether one end reaches another, by which way, and which rules decide.
+        Judged on the policies that the Cell's data planes get.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verify(self, request, context):
+        """Tries every connection of a Cell's table on the policies that its data
+        planes get, and says what is open and what is not as it must be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainFlows(self, request, context):
+        """Says which denied flows of a Cell are connections that nobody declared, and
+        how to declare them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkPolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +102,21 @@ def add_NetworkPolicyServiceServicer_to_server(servicer, server):
                     servicer.Compile,
                     request_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.SerializeToString,
+            ),
+            'CanReach': grpc.unary_unary_rpc_method_handler(
+                    servicer.CanReach,
+                    request_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyResponse.SerializeToString,
+            ),
+            'ExplainFlows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainFlows,
+                    request_deserializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +147,87 @@ class NetworkPolicyService:
             '/cellplane.api.network_policy.v1.NetworkPolicyService/Compile',
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CanReach(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.network_policy.v1.NetworkPolicyService/CanReach',
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachRequest.SerializeToString,
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.network_policy.v1.NetworkPolicyService/Verify',
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyRequest.SerializeToString,
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainFlows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.network_policy.v1.NetworkPolicyService/ExplainFlows',
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsRequest.SerializeToString,
+            cellplane_dot_api_dot_network__policy_dot_v1_dot_observed__pb2.ExplainFlowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,6 +3,8 @@
 isort:skip_file
 """
 
+from cellplane.api.network_policy.v1 import observed_pb2 as _observed_pb2
+from cellplane.api.network_policy.v1 import reach_pb2 as _reach_pb2
 from cellplane.api.type.v1 import compile_pb2 as _compile_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -37,6 +39,18 @@ class NetworkPolicyServiceStub:
     """Compiles the policies of a Cell, or of a part of it, for one data plane.
     Pure: the same question has the same answer.
     """
+    CanReach: _grpc.UnaryUnaryMultiCallable[_reach_pb2.CanReachRequest, _reach_pb2.CanReachResponse]
+    """Says whether one end reaches another, by which way, and which rules decide.
+    Judged on the policies that the Cell's data planes get.
+    """
+    Verify: _grpc.UnaryUnaryMultiCallable[_reach_pb2.VerifyRequest, _reach_pb2.VerifyResponse]
+    """Tries every connection of a Cell's table on the policies that its data
+    planes get, and says what is open and what is not as it must be.
+    """
+    ExplainFlows: _grpc.UnaryUnaryMultiCallable[_observed_pb2.ExplainFlowsRequest, _observed_pb2.ExplainFlowsResponse]
+    """Says which denied flows of a Cell are connections that nobody declared, and
+    how to declare them.
+    """
 
 @_typing.type_check_only
 class NetworkPolicyServiceAsyncStub(NetworkPolicyServiceStub):
@@ -46,6 +60,18 @@ class NetworkPolicyServiceAsyncStub(NetworkPolicyServiceStub):
     Compile: _aio.UnaryUnaryMultiCallable[_compile_pb2.CompileRequest, _compile_pb2.CompileResponse]  # type: ignore[assignment]
     """Compiles the policies of a Cell, or of a part of it, for one data plane.
     Pure: the same question has the same answer.
+    """
+    CanReach: _aio.UnaryUnaryMultiCallable[_reach_pb2.CanReachRequest, _reach_pb2.CanReachResponse]  # type: ignore[assignment]
+    """Says whether one end reaches another, by which way, and which rules decide.
+    Judged on the policies that the Cell's data planes get.
+    """
+    Verify: _aio.UnaryUnaryMultiCallable[_reach_pb2.VerifyRequest, _reach_pb2.VerifyResponse]  # type: ignore[assignment]
+    """Tries every connection of a Cell's table on the policies that its data
+    planes get, and says what is open and what is not as it must be.
+    """
+    ExplainFlows: _aio.UnaryUnaryMultiCallable[_observed_pb2.ExplainFlowsRequest, _observed_pb2.ExplainFlowsResponse]  # type: ignore[assignment]
+    """Says which denied flows of a Cell are connections that nobody declared, and
+    how to declare them.
     """
 
 class NetworkPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +85,36 @@ class NetworkPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_compile_pb2.CompileResponse, _abc.Awaitable[_compile_pb2.CompileResponse]]:
         """Compiles the policies of a Cell, or of a part of it, for one data plane.
         Pure: the same question has the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def CanReach(
+        self,
+        request: _reach_pb2.CanReachRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reach_pb2.CanReachResponse, _abc.Awaitable[_reach_pb2.CanReachResponse]]:
+        """Says whether one end reaches another, by which way, and which rules decide.
+        Judged on the policies that the Cell's data planes get.
+        """
+
+    @_abc_1.abstractmethod
+    def Verify(
+        self,
+        request: _reach_pb2.VerifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reach_pb2.VerifyResponse, _abc.Awaitable[_reach_pb2.VerifyResponse]]:
+        """Tries every connection of a Cell's table on the policies that its data
+        planes get, and says what is open and what is not as it must be.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainFlows(
+        self,
+        request: _observed_pb2.ExplainFlowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_observed_pb2.ExplainFlowsResponse, _abc.Awaitable[_observed_pb2.ExplainFlowsResponse]]:
+        """Says which denied flows of a Cell are connections that nobody declared, and
+        how to declare them.
         """
 
 def add_NetworkPolicyServiceServicer_to_server(servicer: NetworkPolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
