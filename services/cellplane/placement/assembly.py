@@ -113,5 +113,11 @@ class Placement:
             Loop(name="healths", body=self.reporter.healths.run),
             Loop(name="feed", body=self.engine.follow, backoff=_FEED),
             Loop(name="observed", body=self.desired.keep),
-            Loop(name="liveness", body=self.planes.tick, every=_TICK),
+            Loop(name="liveness", body=self._tick, every=_TICK),
         ]
+
+    async def _tick(self) -> None:
+        """See who is silent, and which Cells have to go because of it."""
+        await self.planes.tick()
+        patience = self._adapters.patience
+        await self.engine.look(patience.suspect + patience.lost)

@@ -301,6 +301,17 @@ def decision_to_wire(cell: str, decided: Decided) -> decision_pb2.Decision:
             for c in decision.trace.candidates
         ],
         decide_time=stamp_of(decided.decide_time),
+        rule_counts=[
+            decision_pb2.RuleCount(rule=rule, data_plane_count=count)
+            for rule, count in decision.trace.rules
+        ],
+        slack_count=decision.trace.slack,
+        avoided_move_count=decision.trace.moves_avoided,
+        shares=[
+            decision_pb2.ReplicaShare(component=component, data_plane=plane, replica_count=count)
+            for component, counts in decision.shares
+            for plane, count in counts
+        ],
     )
 
 

@@ -8,7 +8,6 @@ it. A Cell leaves a data plane only after it is ready where it is to be.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -29,32 +28,15 @@ from cellplane.placement.compilation import (
     context_digest,
     errors,
 )
+from cellplane.placement.deciding import Deciding, DecisionStore
 from cellplane.placement.desired import Desired
 from cellplane.placement.peers import peers_of, target_cells
-from cellplane.placement.planes import Entry, News, Planes
-from cellplane.placement.records import Decided, candidate_of
-from cellplane.placement.scheduler.decide import Unplaceable, decide
-from cellplane.placement.scheduler.snapshot import (
-    Plane,
-    Previous,
-    Snapshot,
-)
+from cellplane.placement.planes import News, Planes
+from cellplane.placement.records import Decided
 from cellplane.placement.slots import ContentsMissing
 from cellplane.placement.workers import Workers
 from cellplane.rpc.client import explain
 from cellplane.runtime.clock import Clock
-
-
-class DecisionStore(Protocol):
-    """Keeps decisions."""
-
-    async def save_decision(self, cell: str, decided: Decided) -> None:
-        """Store where a Cell is to be."""
-        ...
-
-    async def forget_decision(self, cell: str) -> None:
-        """Forget a Cell."""
-        ...
 
 
 class Engine:
@@ -74,14 +56,11 @@ class Engine:
         self._compilers = compilers
         self._planes = planes
         self._desired = desired
-        self._store = store
-        self._clock = clock
+        self.deciding = Deciding(planes=planes, store=store, clock=clock)
         self._cells: dict[str, CellEntry] = {}
         self._readers: dict[str, set[str]] = {}
         """By Cell, the Cells whose connections lead to it."""
         self._token = ""
-        self._counts: Counter[tuple[str, str]] = Counter()
-        """Cells that are to be on a data plane, by organization and its id."""
         self._on_change: list[_Watcher] = []
         self._log = structlog.get_logger()
         self.workers = Workers("cell", self._reconcile)
@@ -100,7 +79,7 @@ class Engine:
             entry = self._entry(cell)
             if entry is not None:
                 entry.decided = decided
-                self._count(entry.name.organization, (), decided.data_planes)
+                self.deciding.load(entry, decided)
         for cell in self._desired.cells():
             self._entry(cell)
 
@@ -179,16 +158,12 @@ class Engine:
         return entry
 
     def _plane_changed(self, data_plane: str, news: News) -> None:
-        organization = data_plane.split("/")[1]
         there = set(self._desired.of_plane(data_plane))
-        for cell, entry in self._cells.items():
-            if entry.name.organization != organization:
-                continue
-            parked = entry.decided is None or isinstance(entry.decided.decision, Unplaceable)
-            if parked or cell in there:
-                self.workers.wake(cell)
+        for cell in self.deciding.plane_changed(data_plane):
+            self.workers.wake(cell)
         if news in (News.PROFILE, News.GONE):
             for cell in there:
+                self.workers.wake(cell)
                 self._wake_readers(cell)
         for cell in there:
             self._changed(cell)
@@ -233,11 +208,11 @@ class Engine:
         entry.resolved = None
         entry.compilations.clear()
         if not self._desired.of_cell(cell) and not entry.wanted:
-            await self._store.forget_decision(cell)
+            await self.deciding.forget(cell)
             if entry.wanted:
                 return self.workers.wake(cell)
-            if entry.decided is not None:
-                self._count(entry.name.organization, entry.decided.data_planes, ())
+            for other in self.deciding.drop(cell, entry.name.organization):
+                self.workers.wake(other)
             self._cells.pop(cell, None)
             for target in target_cells(entry.name, entry.target_projects):
                 self._readers.get(target, set()).discard(cell)
@@ -262,49 +237,19 @@ class Engine:
 
     async def _decide(self, cell: str, entry: CellEntry, resolved: Resolved) -> None:
         before = entry.decided
-        previous = Previous(
-            data_planes=before.data_planes if before is not None else (),
-            spreads=before.spreads if before is not None else (),
-        )
-        # Nothing is awaited until the decision is noted: the next one sees where this one went.
-        planes = self._planes.of_organization(entry.name.organization)
-        snapshot = Snapshot(planes=tuple(self._candidate(e, previous) for e in planes))
-        decision = decide(snapshot, demand_of(entry, resolved), previous)
-        moved = previous.data_planes != decision.data_planes
-        unplaceable = isinstance(decision, Unplaceable)
-        was_unplaceable = before is not None and isinstance(before.decision, Unplaceable)
-        entry.decided = Decided(
-            decision=decision,
-            decide_time=self._clock.now() if moved or before is None else before.decide_time,
-            spreads=previous.spreads if unplaceable and before else entry.requirement.spreads,
-        )
-        self._count(entry.name.organization, previous.data_planes, decision.data_planes)
-        if before is not None and not moved and unplaceable is was_unplaceable:
-            if before.spreads != entry.decided.spreads:
-                await self._store.save_decision(cell, entry.decided)
+        woken = await self.deciding.decide(entry, demand_of(entry, resolved))
+        for other in woken or ():
+            self.workers.wake(other)
+        if woken is None or entry.decided is None:
             return
-        await self._store.save_decision(cell, entry.decided)
-        self._log.info(
-            "cell.decided",
-            cell=cell,
-            data_planes=decision.data_planes,
-            summary=decision.trace.summary,
-        )
-        if moved:
+        if before is None or before.data_planes != entry.decided.data_planes:
             self._wake_readers(cell)
         self._changed(cell)
 
-    def _count(self, organization: str, before: Iterable[str], after: Iterable[str]) -> None:
-        for name in before:
-            self._counts[organization, name] -= 1
-        for name in after:
-            self._counts[organization, name] += 1
-
-    def _candidate(self, entry: Entry, previous: Previous) -> Plane:
-        plane = entry.plane
-        count = self._counts[plane.organization, plane.data_plane]
-        others = count - (plane.data_plane in previous.data_planes)
-        return candidate_of(plane, entry.membership, entry.state, others)
+    async def look(self, silence: float) -> None:
+        """Wake the Cells that have been on lost data planes for too long."""
+        for cell in self.deciding.lost(silence):
+            self.workers.wake(cell)
 
     async def _deliver(
         self, cell: str, entry: CellEntry, resolved: Resolved, data_plane: str

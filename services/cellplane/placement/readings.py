@@ -6,6 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+
 from cellplane.api.placement.v1 import (
     cell_revision_pb2,
     cell_revision_pb2_grpc,
@@ -18,6 +21,12 @@ from cellplane.cell.problem import Invalid, NotFound, Problem
 from cellplane.placement import convert
 from cellplane.placement.desired import Desired
 from cellplane.placement.engine import Engine
+from cellplane.placement.records import Decided
+from cellplane.placement.scheduler import advice
+from cellplane.placement.scheduler.decide import Unplaceable
+from cellplane.placement.scheduler.keeper import Keeper
+from cellplane.placement.simulation import document
+from cellplane.placement.simulation.run import apply, run
 from cellplane.placement.slots import Slot
 from cellplane.resource.lists import page, read_query
 from cellplane.rpc.pagination import Cursor, PageTokens
@@ -34,16 +43,105 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
     ) -> decision_pb2.Decision:
         """See ``placement/v1/decision.proto``."""
         del context
-        cell = request.name.removesuffix("/decision")
-        if cell == request.name or CellName.parse(cell) is None:
-            raise _malformed("name", request.name, "organizations/*/projects/*/cells/*/decision")
+        cell, _, decided = self._find(request.name)
+        return convert.decision_to_wire(cell, decided)
+
+    async def ExplainDecision(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.ExplainDecisionRequest, context: Any
+    ) -> decision_pb2.ExplainDecisionResponse:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        cell, organization, decided = self._find(request.name)
+        fleet = self._engine.deciding.fleet(organization)
+        resident = fleet.cells[cell]
+        world, previous = fleet.seen(resident), fleet.previous(resident)
+        answer = decided.decision.trace.summary
+        if request.data_plane:
+            answer = advice.why_not(world, resident.bound, previous, request.data_plane)
+        return decision_pb2.ExplainDecisionResponse(
+            answer=answer,
+            blockers=[
+                decision_pb2.Blocker(rule=b.rule, data_planes=b.data_planes, message=b.message)
+                for b in advice.blockers(world, resident.bound, previous)
+            ],
+            advices=[
+                decision_pb2.Advice(rule=a.rule, change_count=a.changes, message=a.message)
+                for a in advice.advise(world, resident.bound, previous)
+            ],
+        )
+
+    async def PreviewDecisions(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.PreviewDecisionsRequest, context: Any
+    ) -> decision_pb2.PreviewDecisionsResponse:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        organization = request.parent.removeprefix("organizations/")
+        if organization == request.parent or not is_id(organization):
+            raise _malformed("parent", request.parent, "organizations/*")
+        return self._preview(organization, [_plain(e) for e in request.events])
+
+    async def PlanDrain(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.PlanDrainRequest, context: Any
+    ) -> decision_pb2.PreviewDecisionsResponse:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        match request.name.split("/"):
+            case ["organizations", organization, "dataPlanes", data_plane]:
+                return self._preview(organization, [{"event": "drain", "data_plane": data_plane}])
+            case _:
+                raise _malformed("name", request.name, "organizations/*/dataPlanes/*")
+
+    async def SimulatePlacement(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.SimulatePlacementRequest, context: Any
+    ) -> decision_pb2.SimulatePlacementResponse:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        response = decision_pb2.SimulatePlacementResponse()
+        for report in run(document.read(_plain(request.world))):
+            response.steps.add().update(report)
+        return response
+
+    def _preview(
+        self, organization: str, events: list[Any]
+    ) -> decision_pb2.PreviewDecisionsResponse:
+        fleet = self._engine.deciding.copy(organization)
+        planes = [p.data_plane for p in fleet.index.planes if p is not None]
+        happening = document.read_events(events, planes)
+        before = {cell: r.data_planes for cell, r in fleet.cells.items()}
+        keeper = Keeper(fleet=fleet)
+        for event in happening:
+            list(apply(keeper, event, organization))
+        response = decision_pb2.PreviewDecisionsResponse(brake=keeper.brake)
+        for cell in sorted({*before, *fleet.cells}):
+            resident = fleet.cells.get(cell)
+            decision = resident.decision if resident is not None else None
+            now = decision.data_planes if decision is not None else ()
+            reason = decision.reason if isinstance(decision, Unplaceable) else ""
+            if now != before.get(cell, ()) or (reason and cell not in self._blocked(organization)):
+                response.changes.add(
+                    cell=cell,
+                    old_data_planes=before.get(cell, ()),
+                    new_data_planes=now,
+                    summary=decision.trace.summary if decision is not None else "it is gone",
+                    reason=reason,
+                )
+        return response
+
+    def _blocked(self, organization: str) -> list[str]:
+        return self._engine.deciding.fleet(organization).parked()
+
+    def _find(self, name: str) -> tuple[str, str, Decided]:
+        cell = name.removesuffix("/decision")
+        parsed = CellName.parse(cell)
+        if cell == name or parsed is None:
+            raise _malformed("name", name, "organizations/*/projects/*/cells/*/decision")
         entry = self._engine.get(cell)
         if entry is None or entry.decided is None:
             raise NotFound(
                 f"no decision on cell {cell}: it does not exist, or was just made",
-                metadata={"name": request.name},
+                metadata={"name": name},
             )
-        return convert.decision_to_wire(cell, entry.decided)
+        return cell, parsed.organization, entry.decided
 
 
 class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
@@ -159,3 +257,20 @@ def _malformed(field: str, value: str, pattern: str) -> Invalid:
     message = f'{field} "{value}" is not of the form {pattern}'
     problem = Problem(reason="NAME_MALFORMED", message=message, field=field, value=value)
     return Invalid(message, problems=[problem], reason="NAME_MALFORMED")
+
+
+def _plain(struct: Struct) -> Any:
+    """A struct's content, with whole numbers as such."""
+
+    def whole(value: Any) -> Any:
+        match value:
+            case float() if value.is_integer():
+                return int(value)
+            case dict():
+                return {key: whole(one) for key, one in value.items()}
+            case list():
+                return [whole(one) for one in value]
+            case _:
+                return value
+
+    return whole(MessageToDict(struct))

@@ -153,11 +153,14 @@ class Repository:
             rows = (await tx.execute(sa.select(decisions))).all()
         return [(row.cell, decided_of(json.loads(row.body))) for row in rows]
 
-    async def save_decision(self, cell: str, decided: Decided) -> None:
-        """Store where a Cell is to be."""
-        row = {"cell": cell, "body": json.dumps(decided_to_json(decided), sort_keys=True)}
+    async def save_decisions(self, decided: Mapping[str, Decided]) -> None:
+        """Store where Cells are to be, all or none."""
+        rows = [
+            {"cell": cell, "body": json.dumps(decided_to_json(one), sort_keys=True)}
+            for cell, one in sorted(decided.items())
+        ]
         async with self._database.transaction() as tx:
-            await _replace(tx, decisions, [row], ("cell",))
+            await _replace(tx, decisions, rows, ("cell",))
 
     async def forget_decision(self, cell: str) -> None:
         """Forget a Cell."""

@@ -68,7 +68,9 @@ Decision: TypeAlias = Placed | Unplaceable
 def decide(snapshot: Snapshot, demand: Demand, previous: Previous) -> Decision:
     """Decide on which data planes a Cell is to be."""
     index = Index(snapshot.planes, snapshot.now)
-    bound = bind(demand.whole(), snapshot.cells, index.get, snapshot.now)
+    whole = demand.whole()
+    # Who knows its neighbours already has bound it.
+    bound = whole if whole.near else bind(whole, snapshot.cells, index.get, snapshot.now)
     return decide_on(Feasible(index, bound), bound, previous)
 
 
@@ -110,15 +112,15 @@ def look(
     there, leaving = index.bits(previous.data_planes), index.bits(previous.leaving)
     staying = 0
     for slot in slots_of(there & feasible.stay & ~leaving):
-        mine = own.get(index.at(slot).data_plane) if own is not None else None
-        if index.fits(slot, feasible.amounts, mine):
+        taken = own.get(index.at(slot).data_plane) if own is not None else None
+        if index.fits(slot, feasible.amounts, taken):
             staying |= 1 << slot
     fits = feasible.fits
-    for name in own if own is not None else ():
-        slot = index.slot(name)
+    for name, mine in own.items() if own is not None else ():
+        held = index.slot(name)
         # What it still holds where it was is its own when it goes back.
-        if slot is not None and own is not None and index.fits(slot, feasible.amounts, own[name]):
-            fits |= 1 << slot
+        if held is not None and index.fits(held, feasible.amounts, mine):
+            fits |= 1 << held
     return View(
         feasible=feasible,
         demand=demand,

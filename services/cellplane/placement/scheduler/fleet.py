@@ -15,12 +15,20 @@ from heapq import heappop, heappush
 from weakref import WeakValueDictionary
 
 from cellplane.cell.requirement import Spread
-from cellplane.placement.scheduler.decide import Decision, Placed, Unplaceable, decide_on
+from cellplane.placement.scheduler.decide import Decision, Placed, Unplaceable, decide_on, look
 from cellplane.placement.scheduler.feasible import Feasible, Signature, signature
-from cellplane.placement.scheduler.index import Index
+from cellplane.placement.scheduler.index import Index, slots_of
 from cellplane.placement.scheduler.preemption import Taker, victims
 from cellplane.placement.scheduler.shares import amounts_on
-from cellplane.placement.scheduler.snapshot import Demand, Near, Plane, Previous, bind, neighbour
+from cellplane.placement.scheduler.snapshot import (
+    Demand,
+    Near,
+    Plane,
+    Previous,
+    Snapshot,
+    bind,
+    neighbour,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -215,6 +223,15 @@ class Fleet:
             at_most = None if at_most is None else at_most - 1
             yield from self._decide(self.cells[cell])
 
+    def is_due(self, cell: str) -> bool:
+        """Whether a Cell has to be decided on."""
+        return cell in self._due
+
+    def due(self) -> list[str]:
+        """The Cells that have to be decided on, sorted."""
+        self._help()
+        return sorted(self._due)
+
     def decide(self, cell: str) -> list[Change]:
         """Decide on one Cell now, and on those that had to go for it."""
         self._due.pop(cell, None)
@@ -228,6 +245,17 @@ class Fleet:
             spreads=resident.spreads,
             leaving=resident.leaving,
             shares=split,
+        )
+
+    def seen(self, resident: Resident) -> Snapshot:
+        """The world as one Cell sees it: what it takes itself is not counted."""
+        view = look(resident.feasible, resident.bound, self.previous(resident), resident.taken)
+        return Snapshot(
+            planes=tuple(view.plane(slot) for slot in slots_of(self.index.everything)),
+            cells={name: r.data_planes for name, r in self.cells.items() if r.data_planes}
+            if resident.demand.requirement.affinities
+            else {},
+            now=self.index.now,
         )
 
     def ask(self, resident: Resident, previous: Previous) -> Decision:
@@ -466,12 +494,15 @@ class Fleet:
 
     def _crowded(self, slot: int) -> None:
         """More is taken of a plane than there is: the Cell that matters least goes first."""
-        plane, used = self.index.at(slot), self.index.used[slot]
-        if all(used.get(name, 0) <= most for name, most in plane.allocatable.items()):
+        name = self.index.at(slot).data_plane
+        over = self.index.over(slot)
+        if not over:
             return
-        here = [self.cells[c] for c in self._on.get(plane.data_plane, ())]
+        here = [self.cells[c] for c in self._on.get(name, ())]
         for resident in sorted(here, key=lambda r: (r.priority, r.demand.cell)):
-            if not isinstance(resident.decision, Unplaceable) and not resident.demand.stateful:
+            if isinstance(resident.decision, Unplaceable) or resident.demand.stateful:
+                continue
+            if any(resident.taken[name].get(resource) for resource in over):
                 self.wake(resident.demand.cell)
                 return
 

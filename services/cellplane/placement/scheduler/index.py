@@ -214,6 +214,15 @@ class Index:
                 return False
         return True
 
+    def over(self, slot: int) -> list[str]:
+        """The resources of which more is used than there is."""
+        most = self.at(slot).allocatable
+        return [
+            name
+            for name, amount in self.used[slot].items()
+            if amount > most.get(name, amount if name in ALWAYS else 0)
+        ]
+
     def selected(self, selector: LabelSelector) -> int:
         """Planes that a selector holds for."""
         if selector.source is Source.FACT:

@@ -42,9 +42,15 @@ class Keeper:
     """Keeps a fleet as time goes by."""
 
     def __init__(
-        self, *, limits: Limits | None = None, pace: Pace | None = None, now: float = 0.0
+        self,
+        *,
+        limits: Limits | None = None,
+        pace: Pace | None = None,
+        now: float = 0.0,
+        fleet: Fleet | None = None,
     ) -> None:
-        self.fleet = Fleet(hold=True, now=now)
+        """Start with an empty fleet, or with one that is there."""
+        self.fleet = fleet or Fleet(hold=True, now=now)
         self.limits = limits or Limits()
         self.pace = pace or Pace()
         self.brake = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -34,6 +34,17 @@ def read(document: Any) -> World:
     if findings.problems or not isinstance(found, World):
         raise Invalid("the world is invalid", problems=findings.problems)
     return found
+
+
+def read_events(document: Any, data_planes: Iterable[str]) -> tuple[Event, ...]:
+    """What happens to data planes that are there; raises ``Invalid`` with every finding."""
+    findings = Findings()
+    found = _value(tuple[Event, ...], document, findings.at("events"))
+    if not findings.problems:
+        _check_events(found, set(data_planes), findings.at("events"))
+    if findings.problems:
+        raise Invalid("the events are invalid", problems=findings.problems)
+    return tuple(found)
 
 
 def schema() -> dict[str, Any]:
@@ -152,12 +163,11 @@ def _check(world: World, findings: Findings) -> None:
             findings.at("decisions").at(index).at("cell").add(
                 "NOT_FOUND", f'there is no cell "{decision.cell}"', value=decision.cell
             )
-    _check_events(world, findings.at("events"))
+    _check_events(world.events, {p.data_plane for p in world.data_planes}, findings.at("events"))
 
 
-def _check_events(world: World, at: Findings) -> None:
-    planes = {p.data_plane for p in world.data_planes}
-    for index, event in enumerate(world.events):
+def _check_events(events: Iterable[Event], planes: set[str], at: Findings) -> None:
+    for index, event in enumerate(events):
         for name in required(event.event):
             if getattr(event, name) in ("", None, (), {}):
                 at.at(index).at(name).add(

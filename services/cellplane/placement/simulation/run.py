@@ -13,7 +13,14 @@ from cellplane.placement.scheduler.moves import Move
 from cellplane.placement.scheduler.outage import Limits
 from cellplane.placement.scheduler.snapshot import Plane, PlaneState
 from cellplane.placement.scheduler.trace import Trace
-from cellplane.placement.simulation.world import DecisionSpec, Event, Kind, World, required
+from cellplane.placement.simulation.world import (
+    ORGANIZATION,
+    DecisionSpec,
+    Event,
+    Kind,
+    World,
+    required,
+)
 
 
 def run(world: World) -> Iterator[dict[str, Any]]:
@@ -44,7 +51,7 @@ def run(world: World) -> Iterator[dict[str, Any]]:
         yield _report(keeper, _said(event), changed)
 
 
-def apply(keeper: Keeper, event: Event) -> Iterator[Change]:
+def apply(keeper: Keeper, event: Event, organization: str = ORGANIZATION) -> Iterator[Change]:
     """Let one event happen, and all that follows from it at once."""
     before = keeper.fleet.index.get(event.data_plane)
     change = _CHANGES.get(event.event)
@@ -54,11 +61,11 @@ def apply(keeper: Keeper, event: Event) -> Iterator[Change]:
         case Kind.RETURN:
             keeper.heard(event.data_plane)
         case Kind.ADD_DATA_PLANE if event.plane is not None:
-            keeper.put(event.plane.plane())
+            keeper.put(replace(event.plane.plane(), organization=organization))
         case Kind.REMOVE_DATA_PLANE:
             keeper.drop(event.data_plane)
         case Kind.ADD_CELL if event.specification is not None:
-            keeper.want(event.specification.demand())
+            keeper.want(replace(event.specification.demand(), organization=organization))
         case Kind.REMOVE_CELL:
             keeper.unwant(event.cell)
         case Kind.REBALANCE:

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -32,19 +33,29 @@ class Decision(_message.Message):
     REJECTIONS_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    RULE_COUNTS_FIELD_NUMBER: _builtins.int
+    SLACK_COUNT_FIELD_NUMBER: _builtins.int
+    AVOIDED_MOVE_COUNT_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: `organizations/*/projects/*/cells/*/decision`."""
     copy_count: _builtins.int
     """How many were asked for."""
     summary: _builtins.str
     """The answer in a sentence."""
+    slack_count: _builtins.int
+    """How many more data planes are feasible than are needed."""
+    avoided_move_count: _builtins.int
+    """On how many data planes it is kept though others are better."""
     @_builtins.property
     def data_planes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the chosen data planes, sorted. Empty: unplaceable."""
 
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
-        """Why each of the others was turned down, by data plane."""
+        """Why others were turned down, by data plane: of each rule the first; at most
+        ten.
+        """
 
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
@@ -53,6 +64,14 @@ class Decision(_message.Message):
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp:
         """When it was decided."""
+
+    @_builtins.property
+    def rule_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleCount]:
+        """How many data planes each rule turned down, in the order of the rules."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaShare]:
+        """If its replicas are divided, who has how many."""
 
     def __init__(
         self,
@@ -64,14 +83,74 @@ class Decision(_message.Message):
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
+        rule_counts: _abc.Iterable[Global___RuleCount] | None = ...,
+        slack_count: _builtins.int = ...,
+        avoided_move_count: _builtins.int = ...,
+        shares: _abc.Iterable[Global___ReplicaShare] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "copy_count", b"copy_count", "data_planes", b"data_planes", "decide_time", b"decide_time", "name", b"name", "rejections", b"rejections", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_move_count", b"avoided_move_count", "candidates", b"candidates", "copy_count", b"copy_count", "data_planes", b"data_planes", "decide_time", b"decide_time", "name", b"name", "rejections", b"rejections", "rule_counts", b"rule_counts", "shares", b"shares", "slack_count", b"slack_count", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class RuleCount(_message.Message):
+    """How many data planes a rule turned down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    DATA_PLANE_COUNT_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule, as one stable UPPER_SNAKE_CASE word."""
+    data_plane_count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        data_plane_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_plane_count", b"data_plane_count", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleCount: _TypeAlias = RuleCount  # noqa: Y015
+
+@_typing.final
+class ReplicaShare(_message.Message):
+    """How many replicas of a component a data plane has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    DATA_PLANE_FIELD_NUMBER: _builtins.int
+    REPLICA_COUNT_FIELD_NUMBER: _builtins.int
+    component: _builtins.str
+    """Id of the component."""
+    data_plane: _builtins.str
+    """Id of the data plane."""
+    replica_count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        component: _builtins.str = ...,
+        data_plane: _builtins.str = ...,
+        replica_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "data_plane", b"data_plane", "replica_count", b"replica_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaShare: _TypeAlias = ReplicaShare  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
@@ -182,3 +261,299 @@ class GetDecisionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetDecisionRequest: _TypeAlias = GetDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionRequest(_message.Message):
+    """Asks for an explanation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DATA_PLANE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/cells/*/decision`."""
+    data_plane: _builtins.str
+    """Id of a data plane: why it is, or is not, there."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        data_plane: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_plane", b"data_plane", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionResponse(_message.Message):
+    """An explanation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_FIELD_NUMBER: _builtins.int
+    BLOCKERS_FIELD_NUMBER: _builtins.int
+    ADVICES_FIELD_NUMBER: _builtins.int
+    answer: _builtins.str
+    """The answer in a sentence; of the data plane that was asked for, if one was."""
+    @_builtins.property
+    def blockers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blocker]:
+        """The rules that turned data planes down, those that turned down most first."""
+
+    @_builtins.property
+    def advices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advice]:
+        """What would let an unplaceable Cell be placed, the smallest change first."""
+
+    def __init__(
+        self,
+        *,
+        answer: _builtins.str = ...,
+        blockers: _abc.Iterable[Global___Blocker] | None = ...,
+        advices: _abc.Iterable[Global___Advice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advices", b"advices", "answer", b"answer", "blockers", b"blockers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionResponse: _TypeAlias = ExplainDecisionResponse  # noqa: Y015
+
+@_typing.final
+class Blocker(_message.Message):
+    """A rule, and the data planes that it turned down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    DATA_PLANES_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule, as one stable UPPER_SNAKE_CASE word."""
+    message: _builtins.str
+    """What it says of the first of them."""
+    @_builtins.property
+    def data_planes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the data planes, sorted."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        data_planes: _abc.Iterable[_builtins.str] | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_planes", b"data_planes", "message", b"message", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Blocker: _TypeAlias = Blocker  # noqa: Y015
+
+@_typing.final
+class Advice(_message.Message):
+    """A change that helps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    CHANGE_COUNT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule that it is about."""
+    change_count: _builtins.int
+    """How many things have to be changed."""
+    message: _builtins.str
+    """What to do."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        change_count: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_count", b"change_count", "message", b"message", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Advice: _TypeAlias = Advice  # noqa: Y015
+
+@_typing.final
+class PreviewDecisionsRequest(_message.Message):
+    """Asks what events would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The organization: `organizations/*`."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+        """What happens, one after the other, in the format of worlds; see `cellplane
+        placement simulate --schema`.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        events: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewDecisionsRequest: _TypeAlias = PreviewDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class PreviewDecisionsResponse(_message.Message):
+    """What would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    BRAKE_FIELD_NUMBER: _builtins.int
+    brake: _builtins.str
+    """Why nothing would move because data planes are lost; empty if it would."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionChange]:
+        """The Cells that would be decided on otherwise, by name."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___DecisionChange] | None = ...,
+        brake: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brake", b"brake", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewDecisionsResponse: _TypeAlias = PreviewDecisionsResponse  # noqa: Y015
+
+@_typing.final
+class DecisionChange(_message.Message):
+    """A Cell that would be decided on otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_FIELD_NUMBER: _builtins.int
+    OLD_DATA_PLANES_FIELD_NUMBER: _builtins.int
+    NEW_DATA_PLANES_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    cell: _builtins.str
+    """Name of the Cell."""
+    summary: _builtins.str
+    """The reason in a sentence."""
+    reason: _builtins.str
+    """Why it could not be placed; empty if it could."""
+    @_builtins.property
+    def old_data_planes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where it is, sorted."""
+
+    @_builtins.property
+    def new_data_planes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where it would be, sorted."""
+
+    def __init__(
+        self,
+        *,
+        cell: _builtins.str = ...,
+        old_data_planes: _abc.Iterable[_builtins.str] | None = ...,
+        new_data_planes: _abc.Iterable[_builtins.str] | None = ...,
+        summary: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "new_data_planes", b"new_data_planes", "old_data_planes", b"old_data_planes", "reason", b"reason", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionChange: _TypeAlias = DecisionChange  # noqa: Y015
+
+@_typing.final
+class PlanDrainRequest(_message.Message):
+    """Asks what would move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The data plane: `organizations/*/dataPlanes/*`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanDrainRequest: _TypeAlias = PlanDrainRequest  # noqa: Y015
+
+@_typing.final
+class SimulatePlacementRequest(_message.Message):
+    """Asks to run a world."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    WORLD_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The organization that asks: `organizations/*`."""
+    @_builtins.property
+    def world(self) -> _struct_pb2.Struct:
+        """The world; see `cellplane placement simulate --schema`."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        world: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["world", b"world"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "world", b"world"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatePlacementRequest: _TypeAlias = SimulatePlacementRequest  # noqa: Y015
+
+@_typing.final
+class SimulatePlacementResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
+        """One report for the start, and one after each event."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_struct_pb2.Struct] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatePlacementResponse: _TypeAlias = SimulatePlacementResponse  # noqa: Y015

@@ -40,6 +40,26 @@ class DecisionServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.GetDecisionRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.Decision.FromString,
                 _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/ExplainDecision',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
+        self.PreviewDecisions = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/PreviewDecisions',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+                _registered_method=True)
+        self.PlanDrain = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/PlanDrain',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+                _registered_method=True)
+        self.SimulatePlacement = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/SimulatePlacement',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer:
@@ -53,6 +73,36 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainDecision(self, request, context):
+        """Explains where a Cell is: why there, why not elsewhere, and what would have
+        to change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewDecisions(self, request, context):
+        """Says what events would change, without changing anything.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanDrain(self, request, context):
+        """Says what would move if a data plane were drained, without draining it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulatePlacement(self, request, context):
+        """Runs a world that is only described: what `cellplane placement simulate`
+        does, with the same format.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +110,26 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.GetDecision,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.GetDecisionRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.Decision.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionResponse.SerializeToString,
+            ),
+            'PreviewDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewDecisions,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.SerializeToString,
+            ),
+            'PlanDrain': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanDrain,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.SerializeToString,
+            ),
+            'SimulatePlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulatePlacement,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +160,114 @@ class DecisionService:
             '/cellplane.api.placement.v1.DecisionService/GetDecision',
             cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.GetDecisionRequest.SerializeToString,
             cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.Decision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DecisionService/ExplainDecision',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DecisionService/PreviewDecisions',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanDrain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DecisionService/PlanDrain',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulatePlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DecisionService/SimulatePlacement',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,

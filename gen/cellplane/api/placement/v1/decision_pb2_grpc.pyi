@@ -35,6 +35,18 @@ class DecisionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DecisionServiceAsyncStub: ...
     GetDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.GetDecisionRequest, _decision_pb2.Decision]
     """Reads on which data planes a Cell is, why there, and why not elsewhere."""
+    ExplainDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ExplainDecisionRequest, _decision_pb2.ExplainDecisionResponse]
+    """Explains where a Cell is: why there, why not elsewhere, and what would have
+    to change.
+    """
+    PreviewDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PreviewDecisionsRequest, _decision_pb2.PreviewDecisionsResponse]
+    """Says what events would change, without changing anything."""
+    PlanDrain: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PreviewDecisionsResponse]
+    """Says what would move if a data plane were drained, without draining it."""
+    SimulatePlacement: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]
+    """Runs a world that is only described: what `cellplane placement simulate`
+    does, with the same format.
+    """
 
 @_typing.type_check_only
 class DecisionServiceAsyncStub(DecisionServiceStub):
@@ -43,6 +55,18 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.GetDecisionRequest, _decision_pb2.Decision]  # type: ignore[assignment]
     """Reads on which data planes a Cell is, why there, and why not elsewhere."""
+    ExplainDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.ExplainDecisionRequest, _decision_pb2.ExplainDecisionResponse]  # type: ignore[assignment]
+    """Explains where a Cell is: why there, why not elsewhere, and what would have
+    to change.
+    """
+    PreviewDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.PreviewDecisionsRequest, _decision_pb2.PreviewDecisionsResponse]  # type: ignore[assignment]
+    """Says what events would change, without changing anything."""
+    PlanDrain: _aio.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PreviewDecisionsResponse]  # type: ignore[assignment]
+    """Says what would move if a data plane were drained, without draining it."""
+    SimulatePlacement: _aio.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]  # type: ignore[assignment]
+    """Runs a world that is only described: what `cellplane placement simulate`
+    does, with the same format.
+    """
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says where Cells are, and why."""
@@ -54,5 +78,41 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.Decision, _abc.Awaitable[_decision_pb2.Decision]]:
         """Reads on which data planes a Cell is, why there, and why not elsewhere."""
+
+    @_abc_1.abstractmethod
+    def ExplainDecision(
+        self,
+        request: _decision_pb2.ExplainDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.ExplainDecisionResponse, _abc.Awaitable[_decision_pb2.ExplainDecisionResponse]]:
+        """Explains where a Cell is: why there, why not elsewhere, and what would have
+        to change.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewDecisions(
+        self,
+        request: _decision_pb2.PreviewDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.PreviewDecisionsResponse, _abc.Awaitable[_decision_pb2.PreviewDecisionsResponse]]:
+        """Says what events would change, without changing anything."""
+
+    @_abc_1.abstractmethod
+    def PlanDrain(
+        self,
+        request: _decision_pb2.PlanDrainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.PreviewDecisionsResponse, _abc.Awaitable[_decision_pb2.PreviewDecisionsResponse]]:
+        """Says what would move if a data plane were drained, without draining it."""
+
+    @_abc_1.abstractmethod
+    def SimulatePlacement(
+        self,
+        request: _decision_pb2.SimulatePlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.SimulatePlacementResponse, _abc.Awaitable[_decision_pb2.SimulatePlacementResponse]]:
+        """Runs a world that is only described: what `cellplane placement simulate`
+        does, with the same format.
+        """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
