@@ -63,7 +63,12 @@ async def serving(tmp_path: Path, database_url: str, **more: Any) -> AsyncIterat
         ):
             ports = await server.start()
             target = f"127.0.0.1:{ports.grpc}"
-            yield Api(user=users.channel(target), service=services.channel(target))
+            yield Api(
+                user=users.channel(target),
+                service=services.channel(target),
+                target=target,
+                pki=tmp_path,
+            )
             await server.stop()
     finally:
         await database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -121,6 +122,8 @@ class Api:
 
     user: grpc.aio.Channel
     service: grpc.aio.Channel
+    target: str = ""
+    pki: Path = Path()
 
     def __post_init__(self) -> None:
         u = self.user
