@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 TABLE: Final[dict[str, Entry]] = {
     "apply": Entry("cellplane.cli.apply", "apply", "Make resources as documents say."),
     "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
+    "backup": Entry("cellplane.cli.backup", "backup", "Write all databases into one file."),
     "compile": Entry(
         "cellplane.cli.compile", "compile_offline", "Show what a Cell becomes, without a server."
     ),
@@ -48,6 +49,7 @@ TABLE: Final[dict[str, Entry]] = {
     "observed": Entry("cellplane.cli.observed", "observed", "Explain what the network stopped."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
+    "restore": Entry("cellplane.cli.backup", "restore", "Put the databases of a backup back."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),
     "serve": Entry("cellplane.cli.serve", "serve", "Run one service in the foreground."),
     "status": Entry("cellplane.cli.status", "status", "Show how projects are, down to the pod."),

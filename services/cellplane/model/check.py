@@ -44,6 +44,7 @@ from cellplane.model.domain.validate import (
 )
 from cellplane.model.domain.validate_component import validate_component
 from cellplane.model.domain.validate_events import validate_event_subscription
+from cellplane.model.quotas import Quotas
 from cellplane.model.repository import Mention, Repository
 from cellplane.store.database import Transaction
 
@@ -51,13 +52,20 @@ from cellplane.store.database import Transaction
 class Checker:
     """Checks batches against the rules of the domain and what is stored."""
 
-    def __init__(self, codecs: Codecs, repository: Repository, zones: Collection[str]) -> None:
+    def __init__(
+        self, codecs: Codecs, repository: Repository, quotas: Quotas, zones: Collection[str]
+    ) -> None:
+        self._quotas = quotas
         self._codecs = codecs
         self._repository = repository
         self._zones = zones
 
     async def check(self, tx: Transaction, batch: Batch) -> dict[str, list[Problem]]:
-        """Every problem, by the name of the resource that has it; paths are the resource's own."""
+        """Every problem, by the name of the resource that has it; paths are the resource's own.
+
+        Raises:
+            ResourceExhausted: nothing is wrong, but a quota is used up.
+        """
         found: dict[str, list[Problem]] = defaultdict(list)
         good: list[tuple[Change, Resource]] = []
         for change in batch.changes:
@@ -81,11 +89,14 @@ class Checker:
                 self._check_deployment(batch, resource, findings)
         for name, problem in await self._check_callers(tx, batch):
             found[name].append(problem)
-        return {
+        wrong = {
             name: [replace(p, resource=name) for p in problems]
             for name, problems in found.items()
             if problems
         }
+        if not wrong:
+            await self._quotas.check(tx, batch)
+        return wrong
 
     def _validate(self, resource: Resource) -> list[Problem]:
         match resource:

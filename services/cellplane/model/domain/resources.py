@@ -31,6 +31,8 @@ class Organization:
     isolation: Isolation = Isolation.UNSPECIFIED
     encryption: Encryption = Encryption.UNSPECIFIED
     placement: PlacementRequirement | None = None
+    project_quota: int = 0
+    """0 is any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ class Project:
     name: str
     deployment_pipeline: str
     placement: PlacementRequirement | None = None
+    component_quota: int = 0
+    """0 is any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ class Organization(_message.Message):
     ISOLATION_FIELD_NUMBER: _builtins.int
     ENCRYPTION_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
+    PROJECT_QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*`."""
     uid: _builtins.str
@@ -79,6 +80,8 @@ class Organization(_message.Message):
     """How traffic between pods must be protected. A data plane that cannot is
     never chosen.
     """
+    project_quota: _builtins.int
+    """How many projects it may have. 0: any number."""
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -109,10 +112,11 @@ class Organization(_message.Message):
         isolation: _endpoint_pb2.Isolation.ValueType = ...,
         encryption: _endpoint_pb2.Encryption.ValueType = ...,
         placement: _placement_pb2.PlacementRequirement | None = ...,
+        project_quota: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
