@@ -86,10 +86,16 @@ def _too_late(_signal: int, _frame: object) -> None:
     raise TimeoutError
 
 
-def kinds(incomplete: str) -> Offer:
-    """Kinds, by the words that ``get`` shows; a short name only where it alone fits."""
-    from cellplane.cli.kinds import all_kinds, short_names
+def kinds(ctx: typer.Context, incomplete: str) -> Offer:
+    """Kinds, by the words that ``get`` shows; a short name only where it alone fits.
 
+    Behind a kind and a slash, the names of that kind.
+    """
+    from cellplane.cli.kinds import all_kinds, of_noun, short_names
+
+    if "/" in incomplete:
+        noun, _, name = incomplete.partition("/")
+        return [f"{noun}/{one}" for one in _names(of_noun(noun), ctx, name)]
     found = [kind.plural for kind in all_kinds() if kind.plural.startswith(incomplete)]
     words = [(kind.singular, *short_names(kind)) for kind in all_kinds()]
     return found or [word for own in words for word in own if word.startswith(incomplete)]
@@ -133,7 +139,7 @@ def names_of(kind: str) -> Callable[[typer.Context, str], Offer]:
     return offer
 
 
-def _names(kind: Kind, ctx: typer.Context, incomplete: str) -> Offer:
+def _names(kind: Kind, ctx: typer.Context, incomplete: str) -> list[str]:
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
 

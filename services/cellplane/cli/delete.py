@@ -7,16 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from cellplane.cli import completion
-from cellplane.cli.options import Files, Organization, Profile
+from cellplane.cli.options import Files, Name, Organization, Profile
 
 
 def delete(
     kind: Annotated[
         str | None, typer.Argument(help="Kind, such as project.", autocompletion=completion.kinds)
     ] = None,
-    name: Annotated[
-        str | None, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
-    ] = None,
+    name: Name = None,
     *,
     filename: Files = None,
     force: Annotated[bool, typer.Option("--force", help="Delete what belongs to it, too.")] = False,
@@ -38,16 +36,13 @@ def delete(
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
     from cellplane.cli.exits import usage
-    from cellplane.cli.kinds import of_noun
+    from cellplane.cli.kinds import one_of
 
     if bool(filename) == bool(kind):
         raise usage("what is to be deleted? give a kind and a name, or documents with -f")
     chosen = profiles.load(profile, organization)
     if kind is not None:
-        found = of_noun(kind)
-        if name is None:
-            raise usage(f"which {found.singular}? give its name: {found.ways}")
-        targets = [(found, name)]
+        targets = [one_of(kind, name)]
     else:
         from cellplane.cli.documents.load import load
 

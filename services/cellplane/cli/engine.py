@@ -111,7 +111,8 @@ class Client:
             try:
                 page = await self.call(kind.service, method, request)
             except Ended as ended:
-                if ended.status == "INVALID_ARGUMENT" and "/-" in parent:
+                at_parent = any(finding.startswith("parent") for finding in ended.findings)
+                if ended.status == "INVALID_ARGUMENT" and at_parent and "/-" in parent:
                     # Not every list reads across what it is below.
                     raise usage(f"which {kind.plural}? say of what: {kind.below}") from None
                 raise

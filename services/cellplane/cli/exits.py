@@ -7,6 +7,7 @@ code, reason, every finding with its place, and the request's id.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ def usage(message: str) -> Ended:
 
 def guard(command: Callable[[], Any]) -> int:
     """Run *command*; whatever it raises becomes an exit code and at most one block."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names and signs are the same bytes whatever the locale says, as other tools write them.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         # What ends a command early without an error is its answer.
         code = command()

@@ -7,28 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellplane.cli import completion
-from cellplane.cli.options import Format, Organization, Output, Profile
+from cellplane.cli.options import Format, KindName, Name, Organization, Output, Profile
 
 if TYPE_CHECKING:
     from cellplane.cli.kinds import Kind
 
-KindName = Annotated[
-    str,
-    typer.Argument(
-        help="Kind, such as component; `explain` lists them.", autocompletion=completion.kinds
-    ),
-]
-
 
 def get(
     kind: KindName,
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="Name: full, or its ids, such as boutique/frontend.",
-            autocompletion=completion.names,
-        ),
-    ] = None,
+    name: Name = None,
     *,
     project: Annotated[
         str | None,
@@ -59,8 +46,9 @@ def get(
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
     from cellplane.cli.exits import usage
-    from cellplane.cli.kinds import of_noun
+    from cellplane.cli.kinds import of_noun, split
 
+    kind, name = split(kind, name)
     found = of_noun(kind)
     chosen = profiles.load(profile, organization)
     narrowed = {"filter": filter, "order_by": order_by}
@@ -75,9 +63,7 @@ def get(
 
 def describe(
     kind: KindName,
-    name: Annotated[
-        str, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
-    ],
+    name: Name = None,
     *,
     organization: Organization = None,
     profile: Profile = None,
@@ -88,9 +74,10 @@ def describe(
     """
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
-    from cellplane.cli.kinds import of_noun
+    from cellplane.cli.kinds import one_of
 
-    run(_describe(profiles.load(profile, organization), of_noun(kind), name))
+    found, name = one_of(kind, name)
+    run(_describe(profiles.load(profile, organization), found, name))
 
 
 async def _get(

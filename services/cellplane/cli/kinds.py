@@ -274,6 +274,22 @@ def of_noun(noun: str) -> Kind:
     )
 
 
+def split(noun: str, name: str | None) -> tuple[str, str | None]:
+    """Kind and name of ``component boutique/cart``, and of ``component/boutique/cart``."""
+    if name is None and "/" in noun:
+        noun, _, name = noun.partition("/")
+    return noun, name
+
+
+def one_of(noun: str, name: str | None) -> tuple[Kind, str]:
+    """Kind and name of one resource, however they are written."""
+    noun, name = split(noun, name)
+    kind = of_noun(noun)
+    if not name:
+        raise usage(f"which {kind.singular}? give its name: {kind.ways}")
+    return kind, name
+
+
 def _nouns(kind: Kind) -> frozenset[str]:
     words = (kind.name, kind.singular, kind.plural, *_SHORT.get(kind.name, ()))
     return frozenset(map(_plain, words))

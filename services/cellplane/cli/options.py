@@ -8,6 +8,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from cellplane.cli import completion
+
 
 class Format(StrEnum):
     """How resources are written."""
@@ -46,4 +48,17 @@ Files: TypeAlias = Annotated[
 ]
 Output: TypeAlias = Annotated[
     Format, typer.Option("--output", "-o", help="How to write what is found.")
+]
+KindName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="Kind, such as component; `explain` lists them. Or both: component/boutique/cart.",
+        autocompletion=completion.kinds,
+    ),
+]
+Name: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        help="Name: full, or its ids, such as boutique/cart.", autocompletion=completion.names
+    ),
 ]

@@ -79,9 +79,10 @@ def up(
     try:
         code = asyncio.run(_show(layout))
     except KeyboardInterrupt:
+        program, where = _program(), "" if _is_found(layout) else f" --state {layout.root}"
         typer.echo(
-            f"it goes on in the background: `{_program()} up` shows the rest, and"
-            f" `{_program()} down` ends it",
+            f"it goes on in the background: `{program} up{where}` shows the rest, and"
+            f" `{program} down{where}` ends it",
             err=True,
         )
         raise
@@ -160,10 +161,7 @@ async def _show(layout: Layout) -> int:
 
 
 def _what_next(layout: Layout) -> None:
-    program = _program()
-    # Commands find the state below the current folder; one that is elsewhere has to be named.
-    found = find_state(Path.cwd())
-    known = found is not None and found.absolute() == layout.root
+    program, state = _program(), shlex.quote(str(layout.root))
     kubeconfigs = sorted((layout.root / "state").glob("cluster-*/kubeconfig*"))
     lines = [
         "",
@@ -175,7 +173,7 @@ def _what_next(layout: Layout) -> None:
         f"  logs: {layout.logs}",
         "",
         "What to try:",
-        *([] if known else [f"  export CELLPLANE_STATE={shlex.quote(str(layout.root))}"]),
+        *([] if _is_found(layout) else [f"  export CELLPLANE_STATE={state}"]),
         f"  {program} status boutique",
         f"  {program} placement explain boutique/development",
         f"  {program} promote payments --from development --to staging",
@@ -183,6 +181,12 @@ def _what_next(layout: Layout) -> None:
         f"  {program} down",
     ]
     typer.echo("\n".join(lines))
+
+
+def _is_found(layout: Layout) -> bool:
+    """Whether commands find the state from here, or must be told where it is."""
+    found = find_state(Path.cwd())
+    return found is not None and found.absolute() == layout.root
 
 
 def _program() -> str:

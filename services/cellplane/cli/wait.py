@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellplane.cli import completion
 from cellplane.cli.exits import NOT_FOUND, TERMINAL, TIMEOUT, Ended, usage
-from cellplane.cli.options import Organization, Profile
+from cellplane.cli.options import KindName, Name, Organization, Profile
 
 if TYPE_CHECKING:
     from cellplane.cli.kinds import Kind
@@ -39,12 +38,8 @@ class Verdict:
 
 
 def wait(
-    kind: Annotated[
-        str, typer.Argument(help="Kind, such as cell.", autocompletion=completion.kinds)
-    ],
-    name: Annotated[
-        str, typer.Argument(help="Name: full, or its ids.", autocompletion=completion.names)
-    ],
+    kind: KindName,
+    name: Name = None,
     *,
     what: Annotated[
         str, typer.Option("--for", help="ready, deleted, condition=TYPE or condition=TYPE=STATUS.")
@@ -61,12 +56,12 @@ def wait(
     """
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
-    from cellplane.cli.kinds import of_noun
+    from cellplane.cli.kinds import one_of
 
     judge = _judge(what)
     seconds = _seconds(timeout)
     chosen = profiles.load(profile, organization)
-    found = of_noun(kind)
+    found, name = one_of(kind, name)
     run(_wait(chosen, found, name, what, judge, seconds))
 
 

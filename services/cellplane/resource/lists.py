@@ -53,11 +53,11 @@ def read_query(request: Any, descriptor: Descriptor) -> Query:
     wanted: bind.Filter = bind.EVERYTHING
     order: Order = ()
     try:
-        wanted = bind.bind(request.filter, descriptor)
+        wanted = bind.bind(_asked(request, "filter"), descriptor)
     except Invalid as invalid:
         found.append(invalid)
     try:
-        order = ordering.parse(request.order_by, descriptor)
+        order = ordering.parse(_asked(request, "order_by"), descriptor)
     except Invalid as invalid:
         found.append(invalid)
     if found:
@@ -71,13 +71,18 @@ def read_query(request: Any, descriptor: Descriptor) -> Query:
     return Query(filter=wanted, order=order)
 
 
+def _asked(request: Any, field: str) -> str:
+    """What a request asks for; nothing where its list has no such field."""
+    return getattr(request, field) if field in request.DESCRIPTOR.fields_by_name else ""
+
+
 def listing_of(request: Any, parent: str) -> Listing:
     """What the tokens of a request's pages are good for."""
     return Listing(
         method=request.DESCRIPTOR.full_name,
         parent=parent,
-        filter=request.filter,
-        order_by=request.order_by,
+        filter=_asked(request, "filter"),
+        order_by=_asked(request, "order_by"),
     )
 
 

@@ -22,6 +22,31 @@ def test_a_name_can_be_relative_to_a_project(cellplane: Run) -> None:
     assert answer.out == "organizations/acme/projects/boutique/components/cartservice\n"
 
 
+def test_kind_and_name_can_be_one_word(cellplane: Run) -> None:
+    """What `kubectl` calls TYPE/NAME is understood by every verb."""
+    charge = "organizations/acme/projects/payments/components/charge"
+    assert cellplane("get", "component/payments/charge", "-o", "name").out == f"{charge}\n"
+    assert f"name: {charge}\n" in cellplane("describe", f"component/{charge}").out
+    assert cellplane("wait", "component/payments/charge", "--timeout=20s").code == 0
+    assert cellplane("delete", "component/payments/nothing").code == 3
+    assert cellplane("describe", "component").code == 2
+
+
+def test_what_is_listed_can_be_narrowed_and_ordered(cellplane: Run) -> None:
+    """`get` hands a filter and an order on; a kind that has none says so."""
+    narrowed = cellplane(
+        "get", "components", "--filter=component_kind = STATEFUL_SERVICE", "-o", "name"
+    )
+    assert narrowed.out == "organizations/acme/projects/boutique/components/redis-cart\n"
+    first = cellplane("get", "components", "boutique", "--order-by=create_time", "-o", "name")
+    again = cellplane("get", "components", "boutique", "--order-by=create_time desc", "-o", "name")
+    assert first.out.splitlines() == again.out.splitlines()[::-1]
+    wrong = cellplane("get", "components", "--filter=colour = RED")
+    assert wrong.code == 1
+    assert "colour" in wrong.err
+    assert cellplane("get", "components", "-w", "--filter=x = 1").code == 2
+
+
 def test_what_resources_belong_to_lists_them(cellplane: Run) -> None:
     """The name of a project lists its components, that of a component its releases."""
     components = cellplane("get", "components", "payments", "-o", "name")
@@ -134,6 +159,7 @@ def test_the_tab_key_completes_names(control_plane: ControlPlane) -> None:
         return done.stdout.split()
 
     assert press("cellplane get components payments/") == ["payments/charge"]
+    assert press("cellplane describe component/payments/") == ["component/payments/charge"]
     assert press("cellplane status bout") == ["boutique"]
     assert press("cellplane promote boutique --from de") == ["development"]
     assert press("cellplane describe project organizations/acme/projects/p") == [

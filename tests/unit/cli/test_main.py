@@ -231,6 +231,19 @@ def test_a_closed_reader_is_no_error() -> None:
     assert answer.stderr == ""
 
 
+def test_the_bytes_are_the_same_in_every_locale() -> None:
+    """What a locale cannot write ends no command: output is UTF-8, as other tools write it."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "cellplane.cli", "explain", "nothing…"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert "nothing…".encode() in answer.stderr
+
+
 def test_the_version_is_the_packages() -> None:
     """One line, for scripts."""
     answer = run("-m", "cellplane.cli", "version")
