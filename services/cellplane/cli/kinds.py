@@ -30,6 +30,7 @@ _SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     "Environment": ("env", "envs"),
     "DeploymentPipeline": ("pipeline", "pipelines"),
     "Project": ("proj",),
+    "SecretReference": ("secret", "secrets"),
     "Component": ("comp",),
     "Deployment": ("deploy",),
     "Promotion": ("promo",),

@@ -1,222 +1,233 @@
-"""Laws of the model, on the real database: resolved step by step is resolved whole."""
+"""Laws of the model, on the real database: resolved step by step is resolved from nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cellplane.api.model.v1 import (
-    cell_pb2,
+    component_pb2,
     deployment_pb2,
-    environment_pb2,
-    resource_pb2,
+    promotion_pb2,
+    secret_reference_pb2,
 )
+from cellplane.cell.plane import EXTERNAL_SECRETS
 from cellplane.cell.problem import CellplaneError
-from cellplane.model.__main__ import MIGRATIONS
-from cellplane.model.convert import Codecs
-from cellplane.model.domain.resolve import Deployed, outbound_of
-from cellplane.model.domain.resolve_all import resolve_all
-from cellplane.model.domain.resources import Environment
-from cellplane.model.service import serve_model
+from cellplane.cell.requirement import PlacementRequirement, narrow
+from cellplane.model.convert import MESSAGES, Codecs, write
+from cellplane.model.domain.default import override
+from cellplane.model.domain.kinds import Kind, parent_of
+from cellplane.model.domain.resolve import Deployed
+from cellplane.model.domain.resolve_all import CellResolution, resolve_cells
 from cellplane.model.tables import cells, deployed
-from cellplane.runtime.clock import SystemClock
-from cellplane.store.database import Database
-from tests.service.model.world import (
-    DEV,
-    ORGANIZATION,
-    PAY,
-    PUBLIC,
-    SHOP,
-    component,
-    connection,
-    endpoint,
-    pack,
-    platform,
+from tests.property.model.edits import (
+    CELLS,
+    ENVIRONMENTS,
+    NAMES,
+    SECRETS,
+    batches,
+    components,
+    overrides,
+    resources,
+    world,
 )
+from tests.property.model.inprocess import Model, copy_of, make_template
+from tests.service.model.world import DEV, ORG, PAY, SHOP, STAGING, platform
 
 CODECS = Codecs()
-NAMES = [f"{project}/components/{own}" for project in (SHOP, PAY) for own in ("a", "b", "c")]
-CELLS = [f"{project}/cells/development" for project in (SHOP, PAY)]
-
-
-class Servicers:
-    """Stands where a server would."""
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, Any] = {}
-
-    def add(self, name: str, add: Callable[..., None], servicer: Any) -> None:
-        self.by_name[name.rsplit(".", 1)[-1]] = servicer
-
-
-@dataclass(frozen=True)
-class Model:
-    """Servicers on a database of their own."""
-
-    database: Database
-    servicers: dict[str, Any]
-
-    async def apply(self, *resources: Any) -> bool:
-        """Tell whether it was stored."""
-        request = resource_pb2.ApplyResourcesRequest(resources=pack(resources))
-        try:
-            await self.servicers["ResourceService"].ApplyResources(request, None)
-        except CellplaneError:
-            return False
-        return True
-
-    async def undeploy(self, name: str) -> None:
-        request = deployment_pb2.DeleteDeploymentRequest(
-            name=f"{name}/deployments/development", allow_missing=True
-        )
-        await self.servicers["DeploymentService"].DeleteDeployment(request, None)
-
-    async def resolved(self, cell: str, base: int = 0) -> Any:
-        request = cell_pb2.GetResolvedCellRequest(name=cell, base_revision=base)
-        try:
-            return await self.servicers["CellService"].GetResolvedCell(request, None)
-        except CellplaneError:
-            return None
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database with a platform in it; each example has a copy."""
     folder = tmp_path_factory.mktemp("model")
-
-    async def make() -> None:
-        async with model(folder) as made:
-            assert await made.apply(*platform(), *map(full, NAMES))
-
-    asyncio.run(make())
-    return folder
+    return make_template(folder, *platform(), *world())
 
 
-@asynccontextmanager
-async def model(folder: Path) -> AsyncIterator[Model]:
-    url = f"sqlite:///{folder}/model.db"
-    database = await Database.open(url, service="model", migrations=MIGRATIONS)
-    servicers = Servicers()
-    try:
-        async with serve_model(
-            servicers,  # type: ignore[arg-type]
-            database,
-            clock=SystemClock(),
-            key=b"k" * 32,
-            zones=(),
-        ):
-            yield Model(database=database, servicers=servicers.by_name)
-    finally:
-        await database.close()
+class Edits(RuleBasedStateMachine):
+    """Any edits in any order; after each, everything is as a resolution from nothing says."""
+
+    template: ClassVar[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.model = self.run(self.stack.enter_async_context(copy_of(self.template)))
+        self.bases: dict[str, Any] = {}
+
+    def run(self, work: Any) -> Any:
+        return self.runner.run(_awaited(work))
+
+    def teardown(self) -> None:
+        self.run(self.stack.aclose())
+        self.runner.close()
+
+    def attempt(self, method: str, request: Any) -> None:
+        """Edits may be refused; what matters is what holds then."""
+
+        async def call() -> None:
+            with suppress(CellplaneError):
+                await self.model.call(method, request)
+
+        self.run(call())
+
+    @rule(batch=batches())
+    def apply(self, batch: list[Any]) -> None:
+        self.run(self.model.apply(*batch))
+
+    @rule(one=resources())
+    def apply_one(self, one: Any) -> None:
+        self.run(self.model.apply(one))
+
+    @rule(name=st.sampled_from(NAMES), environment=st.sampled_from(["development", "staging"]))
+    def undeploy(self, name: str, environment: str) -> None:
+        self.run(self.model.undeploy(name, environment))
+
+    @rule(name=st.sampled_from(NAMES), pick=st.integers(0, 5), own=overrides())
+    def deploy(self, name: str, pick: int, own: Any) -> None:
+        """Any release of a component, an old one too, with overrides."""
+        releases = sorted(r for r in self.run(_messages(self.model, Kind.RELEASE)) if name in r)
+        if releases:
+            request = deployment_pb2.UpdateDeploymentRequest(
+                deployment=deployment_pb2.Deployment(
+                    name=f"{name}/deployments/development",
+                    release=releases[pick % len(releases)],
+                    overrides=own,
+                ),
+                allow_missing=True,
+            )
+            self.attempt("DeploymentService.UpdateDeployment", request)
+
+    @rule(project=st.sampled_from([SHOP, PAY]))
+    def promote(self, project: str) -> None:
+        request = promotion_pb2.CreatePromotionRequest(
+            parent=project,
+            promotion=promotion_pb2.Promotion(source_environment=DEV, target_environment=STAGING),
+        )
+        self.attempt("PromotionService.CreatePromotion", request)
+
+    @rule(name=st.sampled_from(NAMES))
+    def delete_component(self, name: str) -> None:
+        request = component_pb2.DeleteComponentRequest(name=name, force=True)
+        self.attempt("ComponentService.DeleteComponent", request)
+
+    @rule(name=st.sampled_from(SECRETS))
+    def delete_secret(self, name: str) -> None:
+        request = secret_reference_pb2.DeleteSecretReferenceRequest(name=name)
+        self.attempt("SecretReferenceService.DeleteSecretReference", request)
+
+    @invariant()
+    def is_as_from_nothing(self) -> None:
+        for environment in ENVIRONMENTS:
+            self.run(check(self.model, environment))
+        for cell in CELLS:
+            self.bases[cell] = self.run(check_delta(self.model, cell, self.bases.get(cell)))
 
 
-@asynccontextmanager
-async def copy_of(template: Path) -> AsyncIterator[Model]:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(template, folder, dirs_exist_ok=True)
-        async with model(Path(folder)) as made:
-            yield made
+async def _awaited(work: Any) -> Any:
+    return await work
 
 
-def full(name: str) -> Any:
-    """A component that everybody may call."""
-    project, _, own = name.partition("/components/")
-    endpoints = [endpoint("e", 80, [ORGANIZATION]), endpoint("f", 90, [ORGANIZATION])]
-    return component(own, project=project, endpoints=endpoints)
-
-
-@st.composite
-def components(draw: st.DrawFn, name: str = "") -> Any:
-    """A component of a small world, so that references meet; most endpoints stay as they are."""
-    own = full(name or draw(st.sampled_from(NAMES)))
-    own.workload.image = f"app:{draw(st.integers(1, 3))}"
-    own.connections.extend(
-        connection(target, called, id=f"k{number}")
-        for number, (target, called) in enumerate(draw(CALLS))
+def test_any_edits_leave_what_a_resolution_from_nothing_gives(template: Path) -> None:
+    """Rows, problems, frames, requirements and deltas are those of everything resolved anew."""
+    Edits.template = template
+    machine = Edits.TestCase
+    machine.settings = settings(
+        max_examples=15,
+        stateful_step_count=15,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
-    change = draw(st.sampled_from(["", "", "port", "public", "collide", "hide", "remove"]))
-    first = own.endpoints[0]
-    match change:
-        case "port":
-            first.port = draw(st.integers(1000, 1002))
-        case "public" | "collide":
-            first.visibilities.append(PUBLIC)
-            first.path = "/x" if change == "collide" else f"/{own.name[-1]}"
-        case "hide":
-            del first.visibilities[:]
-        case "remove":
-            del own.endpoints[0]
-    return own
+    machine("runTest").runTest()
 
 
-CALLS = st.lists(
-    st.tuples(st.sampled_from(NAMES), st.sampled_from(["e", "f"])), unique=True, max_size=3
+async def _messages(made: Model, kind: Kind) -> dict[str, Any]:
+    """Every resource of a kind, as users see it, by name."""
+    async with made.database.snapshot() as tx:
+        query = sa.text("select name, payload from resources where kind = :kind")
+        rows = (await tx.execute(query, {"kind": kind.value})).all()
+    return {row[0]: MESSAGES[kind].FromString(row[1]) for row in rows}
+
+
+async def from_nothing(made: Model, environment: str) -> dict[str, CellResolution]:
+    """Resolve an environment from what people see, and from nothing that was derived before."""
+    found = {kind: await _messages(made, kind) for kind in _SEEN}
+    deployments: dict[str, Deployed] = {}
+    for name, message in found[Kind.DEPLOYMENT].items():
+        if message.environment == environment:
+            release = found[Kind.RELEASE][message.release]
+            written: Any = CODECS.resource(Kind.DEPLOYMENT, message)
+            deployments[parent_of(name)] = Deployed(
+                release=message.release.rsplit("/", 1)[-1],
+                component=override(CODECS.component.to_domain(release.snapshot), written.overrides),
+            )
+    secrets: Any = {
+        name: CODECS.resource(Kind.SECRET_REFERENCE, message)
+        for name, message in found[Kind.SECRET_REFERENCE].items()
+    }
+    organization: Any = CODECS.resource(Kind.ORGANIZATION, found[Kind.ORGANIZATION][ORG])
+    own: Any = CODECS.resource(Kind.ENVIRONMENT, found[Kind.ENVIRONMENT][environment])
+    return resolve_cells(organization, own, deployments, secrets)
+
+
+_SEEN = (
+    Kind.ORGANIZATION,
+    Kind.ENVIRONMENT,
+    Kind.PROJECT,
+    Kind.SECRET_REFERENCE,
+    Kind.RELEASE,
+    Kind.DEPLOYMENT,
+    Kind.CELL,
 )
-STEPS = st.one_of(
-    st.lists(components(), min_size=1, max_size=3, unique_by=lambda c: c.name),
-    st.sampled_from(NAMES),
-    st.sampled_from(["a.example.com", "b.example.com"]).map(
-        lambda domain: [environment_pb2.Environment(name=DEV, public_domain=domain)]
-    ),
-)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(STEPS, min_size=1, max_size=8))
-def test_step_by_step_is_the_same_as_whole(template: Path, steps: Sequence[Any]) -> None:
-    """After any changes each row is what a resolution from nothing gives, problems included."""
-
-    async def run() -> None:
-        async with copy_of(template) as made:
-            bases = {cell: await made.resolved(cell) for cell in CELLS}
-            for step in steps:
-                await (made.undeploy(step) if isinstance(step, str) else made.apply(*step))
-                await check(made)
-                for cell in CELLS:
-                    bases[cell] = await check_delta(made, cell, bases[cell])
-
-    asyncio.run(run())
-
-
-async def check(made: Model) -> None:
-    """Compare every row with a resolution from nothing, and every Cell with its rows."""
-    request = environment_pb2.GetEnvironmentRequest(name=DEV)
-    message = await made.servicers["EnvironmentService"].GetEnvironment(request, None)
-    environment = Environment(name=DEV, public_domain=message.public_domain)
+async def check(made: Model, environment: str) -> None:
+    """Compare every Cell of an environment, and every row, with a resolution from nothing."""
+    expected = await from_nothing(made, environment)
+    shown = await _messages(made, Kind.CELL)
     async with made.database.snapshot() as tx:
         rows = [dict(r._mapping) for r in (await tx.execute(sa.select(deployed))).all()]
         heads = [dict(r._mapping) for r in (await tx.execute(sa.select(cells))).all()]
-    there = {r["component"]: r for r in rows if r["is_deployed"]}
-    written = {
-        name: Deployed(release=r["release"], component=CODECS.component_of(r["written"]))
-        for name, r in there.items()
-    }
-    for name, result in resolve_all(environment, written, {}).items():
-        wanted = CODECS.resolved_bytes(result.component) if result.component else None
-        assert there[name]["resolved"] == wanted, name
-        problems = CODECS.problems_bytes(result.problems) if result.problems else None
-        assert there[name]["problems"] == problems, name
-    for head in heads:
-        own = [r for r in rows if r["cell"] == head["name"]]
-        assert head["is_deleted"] == (not any(r["is_deployed"] for r in own))
-        if not head["is_deleted"] and not any(r["is_broken"] for r in own):
-            assert all(r["wanted"] == r["resolved"] and not r["is_dirty"] for r in own)
-            outbound = [
-                o for r in own if r["wanted"] for o in outbound_of(CODECS.resolved_of(r["wanted"]))
-            ]
-            frame = CODECS.frame_of(head["frame"])
-            assert sorted(map(repr, frame.outbound)) == sorted(map(repr, outbound))
+    live = {h["name"]: h for h in heads if h["environment"] == environment and not h["is_deleted"]}
+    assert live.keys() == expected.keys()
+    assert {n for n, c in shown.items() if c.environment == environment} == expected.keys()
+    for name, resolution in expected.items():
+        own = [r for r in rows if r["cell"] == name and r["is_deployed"]]
+        whole = {CODECS.resolved_bytes(c) for c in resolution.cell.components}
+        assert {r["resolved"] for r in own} - {None} == whole
+        told = [write(CODECS.problem.to_wire(p)) for p in resolution.problems]
+        assert [write(p) for p in shown[name].problems] == told
+        if not told:
+            wanted = [r["wanted"] for r in rows if r["cell"] == name and r["wanted"]]
+            assert set(wanted) == whole
+            assert not any(r["is_dirty"] for r in rows if r["cell"] == name)
+            assert live[name]["frame"] == CODECS.frame_bytes(resolution.cell.frame)
+            assert live[name]["requirement"] == await requirement(made, environment, resolution)
+
+
+async def requirement(made: Model, environment: str, resolution: CellResolution) -> bytes:
+    """What a Cell asks of data planes: from every level, and for its secrets."""
+    levels: list[Any] = []
+    project = resolution.cell.cell.rsplit("/cells/", 1)[0]
+    for kind, name in (
+        (Kind.ORGANIZATION, ORG),
+        (Kind.ENVIRONMENT, environment),
+        (Kind.PROJECT, project),
+    ):
+        level: Any = CODECS.resource(kind, (await _messages(made, kind))[name])
+        levels.append(level.placement)
+    if any(component.secrets for component in resolution.cell.components):
+        levels.append(PlacementRequirement(capabilities=(EXTERNAL_SECRETS,)))
+    return CODECS.requirement_bytes(narrow(levels))
 
 
 async def check_delta(made: Model, cell: str, base: Any) -> Any:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from cellplane.agent.admission import refusals
+from cellplane.agent.facts import capabilities_of
 from cellplane.agent.objects import Want, WantedObject
 from cellplane.cell import labels
 from cellplane.cell.manifest import Manifest, ObjectKey, Phase, manifest
 from cellplane.cell.names import CellName
+from cellplane.cell.plane import EXTERNAL_SECRETS
 
 CELL = CellName(organization="acme", project="shop", environment="development")
 
@@ -86,3 +88,12 @@ def test_removals_are_bound_to_the_cell_too() -> None:
 def test_a_name_that_is_no_cells_is_refused() -> None:
     """Only names of Cells are taken."""
     assert refusals(_ask(cell="organizations/acme"), {})
+
+
+def test_what_fetches_secrets_is_taken_where_its_api_is_served() -> None:
+    """An ExternalSecret is applied; its API in the version that is compiled is a capability."""
+    good = _manifest(kind="ExternalSecret", api_version="external-secrets.io/v1")
+
+    assert refusals(_ask(good), {good.digest: good.content}) == ()
+    assert EXTERNAL_SECRETS in capabilities_of(["v1", "external-secrets.io/v1"])
+    assert EXTERNAL_SECRETS not in capabilities_of(["v1", "external-secrets.io/v1beta1"])

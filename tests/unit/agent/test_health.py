@@ -215,3 +215,21 @@ def test_a_pod_says_what_it_requests() -> None:
     """Requests are read as thousandths of a core and bytes."""
     found = pods.read(pod())
     assert (found.cpu_millis, found.memory_bytes) == (250, 1024**3)
+
+
+def test_a_secret_is_ready_once_it_was_fetched() -> None:
+    """An ExternalSecret is as far as its operator says; without one, it is ready as applied."""
+    fetched = {"type": "Ready", "status": "True", "reason": "SecretSynced"}
+    body: dict[str, Any] = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"generation": 1},
+    }
+
+    assert health.assess(body, controlled=False).health is Health.READY
+    assert health.assess(body, controlled=True).health is Health.PROGRESSING
+    done = {**body, "status": {"conditions": [fetched]}}
+    assert health.assess(done, controlled=True).health is Health.READY
+    missing = {**fetched, "status": "False", "reason": "SecretSyncedError"}
+    waiting = {**body, "status": {"conditions": [missing]}}
+    assert health.assess(waiting, controlled=True).health is Health.PROGRESSING

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cellplane.api.type.v1 import traffic_policy_pb2
 from cellplane.cell.cell import (
     CellFrame,
     ExternalTarget,
@@ -30,6 +32,18 @@ from cellplane.cell.plane import (
 )
 from cellplane.cell.problem import Severity
 from cellplane.cell.protocol import Protocol
+from cellplane.cell.traffic import (
+    Authentication,
+    CircuitBreaker,
+    Cors,
+    JwtAuthentication,
+    RateLimit,
+    Retries,
+    Timeouts,
+    TrafficPolicy,
+    Unit,
+    settings_of,
+)
 from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind, Workload
 from cellplane.gateway.compiler.compile import compile as compile_gateways
@@ -219,3 +233,69 @@ def test_more_connections_than_listeners_is_refused() -> None:
     answer = compiled(frame=replace(frame, outbound=many))
 
     assert "TOO_MANY_CONNECTIONS" in {p.reason for p in answer.problems}
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        (
+            TrafficPolicy(
+                authentication=Authentication(
+                    jwt=JwtAuthentication(issuer="i", jwks_uri="https://i.example.com/keys")
+                )
+            ),
+            ["authentication.jwt"],
+        ),
+        (
+            TrafficPolicy(
+                rate_limits=(RateLimit(requests=5, unit=Unit.SECOND),),
+                timeouts=Timeouts(request=timedelta(seconds=5), idle=timedelta(seconds=9)),
+                retries=Retries(attempts=2),
+                cors=Cors(allow_origins=("*",)),
+                circuit_breaker=CircuitBreaker(max_connections=1),
+            ),
+            [
+                "rate_limits",
+                "timeouts.request",
+                "timeouts.idle",
+                "retries",
+                "cors",
+                "circuit_breaker.max_connections",
+            ],
+        ),
+    ],
+)
+def test_a_setting_that_is_not_compiled_is_refused(
+    policy: TrafficPolicy, settings: list[str]
+) -> None:
+    """Each setting is named, and the endpoint has no route that would be without it."""
+    asked = replace(an_endpoint(Protocol.HTTP, Visibility.PUBLIC), traffic_policy=policy)
+    plain = replace(an_endpoint(Protocol.HTTP, Visibility.PUBLIC, path="/plain"), endpoint="plain")
+
+    answer = compiled(a_component(asked, plain))
+
+    assert [(p.field, p.reason) for p in answer.problems] == [
+        (f"endpoints[0].traffic_policy.{setting}", "TRAFFIC_POLICY_NOT_SUPPORTED")
+        for setting in settings
+    ]
+    paths = [
+        rule["matches"][0]["path"]["value"]
+        for route in bodies(answer, "HTTPRoute")
+        for rule in route["spec"]["rules"]
+    ]
+    assert paths == ["/plain"]
+
+
+def test_every_setting_of_a_policy_is_named() -> None:
+    """A setting that the contract has is one that a compiler can be asked about."""
+    whole = TrafficPolicy(
+        authentication=Authentication(),
+        rate_limits=(RateLimit(requests=1, unit=Unit.DAY),),
+        timeouts=Timeouts(),
+        retries=Retries(attempts=1),
+        cors=Cors(allow_origins=("*",)),
+        circuit_breaker=CircuitBreaker(),
+    )
+    assert {s.partition(".")[0] for s in settings_of(whole)} == {"rate_limits", "retries", "cors"}
+    fields = set(traffic_policy_pb2.TrafficPolicy.DESCRIPTOR.fields_by_name)
+    assert fields == set(TrafficPolicy.__slots__)

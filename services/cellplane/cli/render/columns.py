@@ -50,6 +50,12 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         _AGE,
     ),
     "Project": (Column("PIPELINE", "deployment_pipeline"), _NAME, _AGE),
+    "SecretReference": (
+        Column("STORE", "secret_store"),
+        Column("REMOTE KEY", "remote_key"),
+        Column("KEYS", "keys[].key"),
+        _AGE,
+    ),
     "Component": (
         Column("KIND", "component_kind"),
         Column("ENDPOINTS", "endpoints[].endpoint"),
