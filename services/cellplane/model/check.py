@@ -71,9 +71,9 @@ class Checker:
         for change in batch.changes:
             if change.new is None:
                 continue
-            wrong = validate_name(change.kind, change.name)
-            found[change.name] += wrong + validate_annotations(change.new.annotations)
-            if not wrong:
+            misnamed = validate_name(change.kind, change.name)
+            found[change.name] += misnamed + validate_annotations(change.new.annotations)
+            if not misnamed:
                 resource = batch.resource(change.kind, change.name)
                 if resource is not None:
                     good.append((change, resource))
