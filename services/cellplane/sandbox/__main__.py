@@ -12,7 +12,10 @@ import time
 from collections.abc import Coroutine, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cellplane.sandbox.cluster import ClusterInfo
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from cellplane.sandbox.api import ApiError
     from cellplane.sandbox.build import Tool
     from cellplane.sandbox.crds import ALL, CrdSet
+    from cellplane.sandbox.machine import Unfit
     from cellplane.sandbox.processes import StartError
     from cellplane.sandbox.toolchain import BuildError
 
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pass
     try:
         return asyncio.run(_until_signal(_run(options)))
-    except (ApiError, BuildError, StartError) as error:
+    except (ApiError, BuildError, StartError, Unfit) as error:
         _say(f"error: {error}")
         return 1
 
@@ -64,7 +68,7 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    from cellplane.sandbox import cluster, crds
+    from cellplane.sandbox import cluster, crds, nodes
     from cellplane.sandbox.build import Tool, build
     from cellplane.sandbox.crds import CrdSet
 
@@ -79,26 +83,54 @@ async def _run(options: argparse.Namespace) -> int:
                 _answer(f"{tool}\t{path}")
         case "up":
             began = time.monotonic()
-            info = await cluster.start(
-                options.name,
-                options.state_dir,
-                crds=frozenset(options.crds),
-                nodes=options.nodes,
-                region=options.region,
-                zones=options.zones.split(","),
-                detached=True,
-                progress=_say,
-            )
+            info = await _up(options)
             _say(f"took {time.monotonic() - began:.1f} s")
             _answer(str(info.kubeconfig))
         case "down":
             await cluster.stop(options.state_dir, keep=options.keep)
         case _:
-            pids = cluster.status(options.state_dir)
-            for component, pid in pids.items():
-                _answer(f"{component}\t{pid or 'ended'}")
-            return 0 if all(pids.values()) else 3
+            pids = [
+                *cluster.status(options.state_dir).items(),
+                *nodes.status(options.state_dir).items(),
+            ]
+            for program, pid in pids:
+                _answer(f"{program}\t{pid or 'ended'}")
+            return 0 if all(pid for _, pid in pids) else 3
     return 0
+
+
+async def _up(options: argparse.Namespace) -> "ClusterInfo":
+    from cellplane.sandbox import cluster, machine, nodes
+    from cellplane.sandbox.crds import CrdSet
+
+    known = frozenset(options.crds)
+    if options.cilium:
+        machine.inspect()  # before minutes go by
+        known |= {CrdSet.CILIUM_AGENT}
+    info = await cluster.start(
+        options.name,
+        options.state_dir,
+        crds=known,
+        nodes=0 if options.cilium else options.nodes,
+        region=options.region,
+        zones=options.zones.split(","),
+        detached=True,
+        progress=_say,
+    )
+    if options.cilium:
+        try:
+            await nodes.start(
+                info.name,
+                info.state,
+                port=info.port,
+                count=options.nodes,
+                detached=True,
+                progress=_say,
+            )
+        except BaseException:
+            await cluster.stop(info.state, keep=True)
+            raise
+    return info
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("state_dir", type=Path)
     up.add_argument("--crds", help="sets of schemas, separated by commas; default: all of them")
     up.add_argument("--nodes", type=int, default=3)
+    up.add_argument(
+        "--cilium",
+        action="store_true",
+        help="real nodes instead of fake ones, with the Cilium agent; needs root",
+    )
     up.add_argument("--region", default="local")
     up.add_argument("--zones", default="local-a", help="separated by commas")
     down = commands.add_parser("down", help="end a cluster, and delete its folder")

@@ -51,6 +51,10 @@ class Tool(StrEnum):
     """Cilium's own policy engine, asked about flows: for tests of what the compiler emits."""
     CYCLONUS = "cyclonus"
     """Another's evaluation of NetworkPolicy, for the same tests."""
+    KUBELET = "kubelet"
+    """Of the control plane's version, for nodes whose pods are real."""
+    CILIUM = "cilium"
+    """Cilium's agent and its CNI plugin: one binary, by the name that it is called under."""
     PROBE = "probe"
     """What runs in the pods of a sandbox whose network is tried: listens, and connects."""
     API_LINTER = "api-linter"
@@ -92,6 +96,10 @@ _RECIPES = {
     ),
     Tool.CILIUM_POLICY: _Recipe(module="ciliumpolicy", package=".", minutes=5, stamps={}),
     Tool.CYCLONUS: _Recipe(module="cyclonus", package=".", minutes=2, stamps={}),
+    Tool.KUBELET: _Recipe(
+        module="kubernetes", package="./kubelet", minutes=3, stamps=_kubernetes_stamps()
+    ),
+    Tool.CILIUM: _Recipe(module="cilium", package=".", minutes=9, stamps={}),
     Tool.PROBE: _Recipe(module="probe", package=".", minutes=1, stamps={}),
     Tool.API_LINTER: _Recipe(
         module="lint",

@@ -8,26 +8,23 @@ no process, and no folder unless asked to. Calls about one folder exclude each o
 import asyncio
 import contextlib
 import functools
-import os
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cellplane.sandbox import components, folders, objects, processes
-from cellplane.sandbox.api import Api, ApiError, Unreachable
+from cellplane.sandbox import nodes as nodes_of
+from cellplane.sandbox.api import Api, ApiError
 from cellplane.sandbox.build import Progress, Tool, build, require_linux, silent
 from cellplane.sandbox.components import Component
 from cellplane.sandbox.crds import ALL, CrdSet, Schema, schemas
 from cellplane.sandbox.credentials import Authority, kubeconfig, open_authority, write_private
 from cellplane.sandbox.objects import NodeShape
-from cellplane.sandbox.processes import StartError
-
-PATIENCE = 120.0
-"""Seconds until a cluster that is not ready counts as failed."""
+from cellplane.sandbox.waiting import answers, until
 
 _BACKGROUND = (Component.CONTROLLER_MANAGER, Component.SCHEDULER, Component.KWOK)
 _STEP_BACK = ("nice", "-n", "10")
@@ -79,6 +76,7 @@ async def start(
     folders.claim(state, name)
     async with folders.exclusive(state):
         folders.claim(state, name)  # again, as a stop may have held it and deleted it
+        await nodes_of.stop(state)
         await processes.end(state, Component)
         authority = open_authority(state / "pki")
         try:
@@ -104,6 +102,7 @@ async def stop(state_dir: Path, *, keep: bool = False) -> None:
     if not folders.is_ours(state):
         return
     async with folders.exclusive(state):
+        await nodes_of.stop(state)
         _delete_empty(await _volumes(state))
         # Only etcd has something to lose, and only where its data is wanted again.
         await processes.end(state, [each for each in Component if each is not Component.ETCD])
@@ -172,10 +171,10 @@ async def _start_components(
     (state / components.ETCD_SOCKET).unlink(missing_ok=True)
     spawn(Component.ETCD)
     socket_path = state / components.ETCD_SOCKET
-    await _until(state, Component.ETCD, "it listens", lambda: _answers(socket_path))
+    await until(state, Component.ETCD, "it listens", lambda: answers(socket_path))
     spawn(Component.API_SERVER)
     async with Api(admin.read_text()) as api:
-        await _until(state, Component.API_SERVER, "it is ready", lambda: _ok(api, "/readyz"))
+        await until(state, Component.API_SERVER, "it is ready", lambda: _ok(api, "/readyz"))
     for component in _BACKGROUND:
         spawn(component)
     return ClusterInfo(
@@ -208,14 +207,14 @@ async def _furnish(
     async with Api(info.kubeconfig.read_text()) as api:
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         wanted = {node["metadata"]["name"] for node in nodes}
-        until = functools.partial(_until, info.state)
+        wait = functools.partial(until, info.state)
         await _all(
             *(api.create("/api/v1/nodes", node) for node in nodes),
             api.create("/apis/storage.k8s.io/v1/storageclasses", objects.storage_class()),
             *(_establish(info.state, api, schema) for schema in known),
-            until(Component.CONTROLLER_MANAGER, "accounts are made", lambda: _ok(api, account)),
-            until(Component.KWOK, "nodes are looked after", lambda: _leased(api, wanted)),
-            until(
+            wait(Component.CONTROLLER_MANAGER, "accounts are made", lambda: _ok(api, account)),
+            wait(Component.KWOK, "nodes are looked after", lambda: _leased(api, wanted)),
+            wait(
                 Component.CONTROLLER_MANAGER, "nodes are ready", lambda: _schedulable(api, wanted)
             ),
         )
@@ -234,7 +233,7 @@ async def _establish(state: Path, api: Api, schema: Schema) -> None:
         await asyncio.sleep(0.4)
         return _condition(await api.get(path), "Established") == "True"
 
-    await _until(state, Component.API_SERVER, f"{path} is established", holds)
+    await until(state, Component.API_SERVER, f"{path} is established", holds)
 
 
 async def _ok(api: Api, path: str) -> bool:
@@ -261,39 +260,6 @@ def _condition(item: objects.Object, kind: str) -> str:
     # A CustomResourceDefinition that nobody has looked at yet has null here.
     conditions = item.get("status", {}).get("conditions") or ()
     return next((str(each["status"]) for each in conditions if each["type"] == kind), "Unknown")
-
-
-async def _answers(path: Path) -> bool:
-    """Whether somebody accepts connections at this socket."""
-    # Through the folder's descriptor: a socket's path has room for about a hundred characters.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-            return True
-    except OSError:
-        return False
-    finally:
-        os.close(folder)
-
-
-async def _until(
-    state: Path, component: Component, fact: str, holds: Callable[[], Awaitable[bool]]
-) -> None:
-    """Wait until a fact holds that this component brings about. Raises StartError if it ends."""
-    began = time.monotonic()
-    while True:
-        with contextlib.suppress(Unreachable):  # not yet, or no longer: then it has ended
-            if await holds():
-                return
-        ended = processes.alive(state, component) is None
-        if ended or time.monotonic() - began > PATIENCE:
-            why = "ended" if ended else f"took more than {PATIENCE:.0f} s"
-            raise StartError(
-                f"{component} {why} before {fact}; the end of its log:\n"
-                f"{processes.last_lines(state, component)}"
-            )
-        await asyncio.sleep(0.05)
 
 
 async def _all(*steps: Coroutine[Any, Any, Any]) -> None:

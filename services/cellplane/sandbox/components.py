@@ -144,7 +144,8 @@ def _kwok() -> Sequence[str]:
     return [
         f"--kubeconfig={client(Component.KWOK)}",
         f"--config={_DATA / 'stages.yaml'}",
-        "--manage-all-nodes=true",
+        # The fake ones: a real node has a kubelet.
+        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         f"--cidr={POD_CIDR}",
         "--node-lease-duration-seconds=40",
         "--node-port=0",

@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class CrdSet(StrEnum):
     """Envoy Gateway's own, and the experimental channel of Gateway API: more than GATEWAY_API."""
     CILIUM = "cilium"
     """CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy."""
+    CILIUM_AGENT = "cilium-agent"
+    """Everything of Cilium's: what its agent waits for."""
     CERT_MANAGER = "cert-manager"
 
 
@@ -54,6 +56,13 @@ class _Source:
     """Patterns below the module's root."""
 
 
+_CILIUM = _Source(
+    module="github.com/cilium/cilium",
+    version="v1.18.4",
+    checksum="h1:/HrbeMmk46UDkJs4uJemIqxB7wuZ+QRMNVscNYua5C8=",
+    files=(),
+)
+
 _SOURCES = {
     CrdSet.GATEWAY_API: _Source(
         module="sigs.k8s.io/gateway-api",
@@ -70,12 +79,10 @@ _SOURCES = {
             "charts/gateway-helm/crds/generated/*.yaml",
         ),
     ),
-    CrdSet.CILIUM: _Source(
-        module="github.com/cilium/cilium",
-        version="v1.18.4",
-        checksum="h1:/HrbeMmk46UDkJs4uJemIqxB7wuZ+QRMNVscNYua5C8=",
-        files=("pkg/k8s/apis/cilium.io/client/crds/v2/cilium*networkpolicies.yaml",),
+    CrdSet.CILIUM: replace(
+        _CILIUM, files=("pkg/k8s/apis/cilium.io/client/crds/v2/cilium*networkpolicies.yaml",)
     ),
+    CrdSet.CILIUM_AGENT: replace(_CILIUM, files=("pkg/k8s/apis/cilium.io/client/crds/v2*/*.yaml",)),
     CrdSet.CERT_MANAGER: _Source(
         module="github.com/cert-manager/cert-manager",
         version="v1.19.1",
@@ -96,6 +103,11 @@ async def schemas(wanted: Iterable[CrdSet], *, progress: Progress = silent) -> S
         for schema in await _set(chosen, progress):
             found[schema["metadata"]["name"]] = schema
     return tuple(found.values())
+
+
+async def cilium_sources(progress: Progress = silent) -> Path:
+    """The folder of Cilium's module, of the version of its schemas. Raises BuildError."""
+    return await _download(await toolchain.find(), _CILIUM, progress)
 
 
 async def _set(chosen: CrdSet, progress: Progress) -> Sequence[Schema]:

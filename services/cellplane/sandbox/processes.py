@@ -71,6 +71,11 @@ def alive(folder: Path, name: str) -> int | None:
     return pid
 
 
+def known(folder: Path) -> Sequence[str]:
+    """The names of what was started in this folder, and not ended by ``end``."""
+    return sorted(each.stem for each in (folder / "run").glob("*.json"))
+
+
 async def end(folder: Path, names: Iterable[str], *, patience: float = 0.0) -> None:
     """End what was started under these names and still runs; then none of them does.
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -15,17 +16,22 @@ const (
 	maxLabel = 63
 )
 
-// documentation is the address of every name here: nothing listens at TEST-NET-1 (RFC 5737).
-var documentation = net.IPv4(192, 0, 2, 1).To4()
+// known has the addresses of names; any other name has the one of nobody (RFC 5737, TEST-NET-1).
+var (
+	known  = map[string]net.IP{}
+	nobody = net.IPv4(192, 0, 2, 1).To4()
+)
 
 // resolved answers a message of one question: an address for type A, nothing for any other type.
 func resolved(message []byte) []byte {
-	end := header
+	name, end := "", header
 	for end < len(message) && message[end] != 0 {
-		if message[end] > maxLabel {
+		next := end + int(message[end]) + 1
+		if message[end] > maxLabel || next > len(message) {
 			return nil
 		}
-		end += int(message[end]) + 1
+		name += string(message[end+1:next]) + "."
+		end = next
 	}
 	end += 1 + 4
 	if end > len(message) || binary.BigEndian.Uint16(message[4:]) != 1 {
@@ -37,9 +43,16 @@ func resolved(message []byte) []byte {
 	if binary.BigEndian.Uint16(message[end-4:]) == typeA {
 		answer[7] = 1
 		answer = append(answer, 0xc0, header, 0, typeA, 0, 1, 0, 0, 0, 5, 0, 4)
-		answer = append(answer, documentation...)
+		answer = append(answer, addressOf(name)...)
 	}
 	return answer
+}
+
+func addressOf(name string) net.IP {
+	if address, isKnown := known[strings.ToLower(name)]; isKnown {
+		return address
+	}
+	return nobody
 }
 
 func answerOverTCP(connection net.Conn) {

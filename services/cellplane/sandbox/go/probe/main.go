@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -20,10 +21,11 @@ import (
 )
 
 const usage = `usage:
-  probe serve NAME tcp:PORT|udp:PORT|dns:PORT ...   answer there, until ended
+  probe serve NAME DOOR|HOST=ADDRESS ...            answer at tcp:, udp: or dns:[ADDRESS:]PORT
   probe ask SECONDS                                 try the targets (JSON) of standard input
-  probe hold ADDRESS                                talk over one connection, until it is silent
+  probe hold ADDRESS                                talk until all is silent, or input closed
   probe knock ADDRESS ...                           try without a pause, until ended
+  probe relay FROM TO                               pass connections on; tcp:ADDRESS or unix:PATH
   pause                                             do nothing, until ended`
 
 func main() {
@@ -40,6 +42,8 @@ func main() {
 		err = ask(arguments[1])
 	case len(arguments) == 2 && arguments[0] == "hold":
 		err = hold(arguments[1])
+	case len(arguments) == 3 && arguments[0] == "relay":
+		err = relay(arguments[1], arguments[2])
 	case len(arguments) > 1 && arguments[0] == "knock":
 		knock(arguments[1:])
 	default:
@@ -69,16 +73,23 @@ func wait() {
 
 func serve(name string, doors []string) error {
 	for _, door := range doors {
-		kind, port, _ := strings.Cut(door, ":")
+		if host, address, isHost := strings.Cut(door, "="); isHost {
+			known[host+"."] = net.ParseIP(address).To4()
+			continue
+		}
+		kind, at, _ := strings.Cut(door, ":")
+		if !strings.Contains(at, ":") {
+			at = ":" + at
+		}
 		if kind == "tcp" || kind == "dns" {
-			listener, err := net.Listen("tcp", ":"+port)
+			listener, err := net.Listen("tcp", at)
 			if err != nil {
 				return err
 			}
 			go accept(listener, name, kind)
 		}
 		if kind == "udp" || kind == "dns" {
-			socket, err := net.ListenPacket("udp", ":"+port)
+			socket, err := net.ListenPacket("udp", at)
 			if err != nil {
 				return err
 			}
@@ -134,12 +145,13 @@ func receive(socket net.PacketConn, name, kind string) {
 type target struct {
 	Protocol string `json:"protocol"` // tcp, udp, dns (over UDP) or dns-tcp
 	Address  string `json:"address"`
+	From     string `json:"from,omitempty"` // the address to come from
 	Name     string `json:"name,omitempty"` // what to resolve
 }
 
 type result struct {
 	Answer string `json:"answer"` // the name of who answered, or an address for a name
-	Error  string `json:"error"`  // "silent", "refused" or what else went wrong
+	Error  string `json:"error"`  // "silent", "refused", "mute" (connected) or what went wrong
 }
 
 // ask tries all targets at once, and writes a result for each, in their order.
@@ -171,21 +183,32 @@ func try(to target, deadline time.Time) (string, error) {
 	case "dns-tcp":
 		return resolve("tcp", to, deadline)
 	case "udp":
-		return datagram(to.Address, deadline)
+		return datagram(to, deadline)
 	}
-	connection, err := net.DialTimeout("tcp", to.Address, time.Until(deadline))
+	dialer := net.Dialer{Deadline: deadline}
+	if to.From != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(to.From)}
+	}
+	connection, err := dialer.Dial("tcp", to.Address)
 	if err != nil {
 		return "", err
 	}
 	defer connection.Close()
 	connection.SetDeadline(deadline)
 	said, err := bufio.NewReader(connection).ReadString('\n')
-	return strings.TrimSpace(said), err
+	if err != nil {
+		return "", errors.New("mute")
+	}
+	return strings.TrimSpace(said), nil
 }
 
 // datagram sends again and again, as one datagram may be lost for other reasons than a policy.
-func datagram(address string, deadline time.Time) (string, error) {
-	socket, err := net.Dial("udp", address)
+func datagram(to target, deadline time.Time) (string, error) {
+	dialer := net.Dialer{}
+	if to.From != "" {
+		dialer.LocalAddr = &net.UDPAddr{IP: net.ParseIP(to.From)}
+	}
+	socket, err := dialer.Dial("udp", to.Address)
 	if err != nil {
 		return "", err
 	}
@@ -203,22 +226,61 @@ func datagram(address string, deadline time.Time) (string, error) {
 	}
 }
 
-// hold prints what comes back each time, and returns once nothing has for a second.
+// relay passes what comes on: two of them, with a file between, join two networks at one port.
+func relay(from, to string) error {
+	network, address, _ := strings.Cut(from, ":")
+	if network == "unix" {
+		os.Remove(address)
+	}
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	network, address, _ = strings.Cut(to, ":")
+	for {
+		near, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer near.Close()
+			far, err := net.Dial(network, address)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return
+			}
+			defer far.Close()
+			done := make(chan struct{}, 2)
+			pass := func(into, out net.Conn) {
+				io.Copy(into, out)
+				done <- struct{}{}
+			}
+			go pass(far, near)
+			go pass(near, far)
+			<-done
+		}()
+	}
+}
+
+// hold prints when something came back, in milliseconds since 1970, and returns once nothing has for three seconds.
 func hold(address string) error {
 	connection, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
 	lines := bufio.NewReader(connection)
 	for count := 0; ; count++ {
-		connection.SetDeadline(time.Now().Add(time.Second))
-		said, err := lines.ReadString('\n')
-		if err != nil {
+		connection.SetDeadline(time.Now().Add(3 * time.Second))
+		if _, err := lines.ReadString('\n'); err != nil {
 			fmt.Println("ended", reason(err))
 			return nil
 		}
-		fmt.Print("heard ", said)
+		fmt.Println("heard", time.Now().UnixMilli())
 		time.Sleep(20 * time.Millisecond)
 		if _, err := fmt.Fprintln(connection, count); err != nil {
 			fmt.Println("ended", reason(err))
