@@ -1,14 +1,13 @@
 """``completion``, and what is offered when somebody presses the tab key.
 
-Kinds come from the contracts, names from the services. Whoever presses a key waits for it, so what
-takes longer than ``DEADLINE`` is not offered; whatever goes wrong, nothing is offered and nothing
-is said, for there is a half-written line on the screen.
+Kinds come from the contracts, names from the services. Whoever presses a key waits for it, so
+services that take longer than a deadline are not waited for; whatever goes wrong, nothing is
+offered and nothing is said, for there is a half-written line on the screen.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,9 @@ REQUEST: Final = "_CELLPLANE_COMPLETE"
 """Environment variable by which a shell asks."""
 SHELLS: Final = ("bash", "zsh", "fish", "powershell")
 DEADLINE: Final = 1.5
-"""Seconds after which a key press is answered, with nothing if need be."""
+"""Seconds that services have to answer."""
+PATIENCE: Final = "CELLPLANE_COMPLETION_TIMEOUT"
+"""Environment variable with other seconds, for services that are far away."""
 _MOST: Final = 500
 
 Offer = list[str] | list[tuple[str, str]]
@@ -62,11 +63,9 @@ def asked() -> bool:
 
 
 def answer(command: Callable[[], Any]) -> int:
-    """Answer a shell: in time, and without a word on standard error."""
+    """Answer a shell, without a word on standard error."""
     _library().completion_init()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    signal.signal(signal.SIGALRM, _too_late)
-    signal.setitimer(signal.ITIMER_REAL, DEADLINE)
     try:
         code = command()
     except SystemExit as error:
@@ -80,10 +79,6 @@ def _library() -> Any:
     from importlib import import_module
 
     return import_module("typer.completion")
-
-
-def _too_late(_signal: int, _frame: object) -> None:
-    raise TimeoutError
 
 
 def kinds(ctx: typer.Context, incomplete: str) -> Offer:
@@ -149,6 +144,8 @@ def _names(kind: Kind, ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 async def _listed(profile: Any, kind: Kind, project: str | None, incomplete: str) -> list[str]:
+    import asyncio
+
     from cellplane.cli.engine import Client
 
     full = incomplete.startswith("organizations/")
@@ -158,7 +155,8 @@ async def _listed(profile: Any, kind: Kind, project: str | None, incomplete: str
         within = tuple(incomplete.split("/")[:-1]) or ((project,) if project else ())
         parent = kind.parent(profile.organization, within)
     found: list[str] = []
-    async with Client(profile) as client:
+    patience = float(os.environ.get(PATIENCE) or DEADLINE)
+    async with asyncio.timeout(patience), Client(profile) as client:
         async for resource in client.list(kind, parent):
             name = resource.name if full else kind.short(resource.name)
             if name.startswith(incomplete):
@@ -166,6 +164,14 @@ async def _listed(profile: Any, kind: Kind, project: str | None, incomplete: str
             if len(found) == _MOST:
                 break
     return found
+
+
+def methods(incomplete: str) -> Offer:
+    """Methods by their own names."""
+    from cellplane.cli import kinds
+
+    names = {full.rpartition(".")[2] for full in kinds.methods()}
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def services(incomplete: str) -> Iterator[str]:

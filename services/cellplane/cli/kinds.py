@@ -40,6 +40,7 @@ _SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     "CellRevision": ("revision", "revisions"),
     "CellHealth": ("health",),
     "Event": ("ev",),
+    "Operation": ("op", "ops"),
 }
 
 
@@ -106,7 +107,7 @@ class Kind:
             if any(fixed and part != fixed for part, fixed in pairs):
                 continue
             found = tuple(part for part, fixed in pairs if not fixed)
-            return found if all(is_id(part) for part in found) else None
+            return found if all(is_id(part) or part.isdigit() for part in found) else None
         return None
 
     def fill(self, ids: tuple[str, ...]) -> str:
@@ -241,6 +242,22 @@ def _files() -> tuple[FileDescriptor, ...]:
     return tuple(found)
 
 
+def methods() -> dict[str, MethodDescriptor]:
+    """Every method that people can call, by its full name."""
+    return {
+        found.full_name: found
+        for file in _files()
+        for service in file.services_by_name.values()
+        for found in service.methods
+    }
+
+
+def service_of(method: MethodDescriptor) -> str:
+    """The process that has a method, such as ``model``."""
+    package = str(method.containing_service.file.package)
+    return package.removeprefix(_ROOT).split(".")[0]
+
+
 def method(full_name: str) -> MethodDescriptor:
     """A method by its full name: package, service and method."""
     _files()
@@ -292,13 +309,26 @@ def one_of(noun: str, name: str | None) -> tuple[Kind, str]:
 
 
 def _nouns(kind: Kind) -> frozenset[str]:
-    words = (kind.name, kind.singular, kind.plural, *_SHORT.get(kind.name, ()))
-    return frozenset(map(_plain, words))
+    return frozenset(map(_plain, (kind.name, kind.singular, kind.plural, *short_names(kind))))
 
 
 def short_names(kind: Kind) -> tuple[str, ...]:
-    """Other words for a kind."""
-    return _SHORT.get(kind.name, ())
+    """Other words for a kind: those that it is given, or its last word where that is its alone."""
+    given = _SHORT.get(kind.name)
+    if given is not None:
+        return given
+    last, many = _last_word(kind.singular), _last_word(kind.plural)
+    taken = {word for other in all_kinds() if other is not kind for word in _words(other)}
+    return () if {last, many} & (taken | {kind.singular}) else (last, many)
+
+
+def _words(kind: Kind) -> tuple[str, ...]:
+    own = _SHORT.get(kind.name, (_last_word(kind.singular), _last_word(kind.plural)))
+    return (kind.singular, kind.plural, *own)
+
+
+def _last_word(noun: str) -> str:
+    return re.split(r"(?=[A-Z])", noun)[-1].lower()
 
 
 def _plain(noun: str) -> str:

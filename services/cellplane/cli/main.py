@@ -29,8 +29,9 @@ class Entry(NamedTuple):
 
 TABLE: Final[dict[str, Entry]] = {
     "apply": Entry("cellplane.cli.apply", "apply", "Make resources as documents say."),
-    "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
     "backup": Entry("cellplane.cli.backup", "backup", "Write all databases into one file."),
+    "call": Entry("cellplane.cli.call", "call", "Call any method of a service."),
+    "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
     "compile": Entry(
         "cellplane.cli.compile", "compile_offline", "Show what a Cell becomes, without a server."
     ),

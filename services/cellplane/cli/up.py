@@ -162,6 +162,9 @@ async def _show(layout: Layout) -> int:
 
 def _what_next(layout: Layout) -> None:
     program, state = _program(), shlex.quote(str(layout.root))
+    agents = {path.name for path in (layout.root / "state").glob("agent-*")}
+    # Without a cluster, the samples are where they are written as manifests.
+    clusters = agents - {"agent-folder"}
     kubeconfigs = sorted((layout.root / "state").glob("cluster-*/kubeconfig*"))
     lines = [
         "",
@@ -174,9 +177,10 @@ def _what_next(layout: Layout) -> None:
         "",
         "What to try:",
         *([] if _is_found(layout) else [f"  export CELLPLANE_STATE={state}"]),
+        *([] if clusters else ["  export CELLPLANE_ORGANIZATION=paper"]),
         f"  {program} status boutique",
         f"  {program} placement explain boutique/development",
-        f"  {program} promote payments --from development --to staging",
+        *([f"  {program} promote payments --from development --to staging"] if clusters else []),
         f"  source <({program} completion bash)",
         f"  {program} down",
     ]

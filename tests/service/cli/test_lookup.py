@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -137,6 +138,48 @@ def test_every_kind_can_be_listed_or_says_how(cellplane: Run) -> None:
             assert "give its name" in answer.err or "say of what" in answer.err
 
 
+def test_any_method_can_be_called(cellplane: Run) -> None:
+    """`call` finds a method by its own name, sends JSON and prints JSON."""
+    listed = cellplane("call", "ListProjects", '{"parent": "organizations/acme", "page_size": 1}')
+    assert [p["name"] for p in json.loads(listed.out)["projects"]] == [
+        "organizations/acme/projects/boutique"
+    ]
+    full = "cellplane.api.model.v1.ProjectService/GetProject"
+    one = cellplane("call", full, '{"name": "organizations/acme/projects/payments"}')
+    assert json.loads(one.out)["name"] == "organizations/acme/projects/payments"
+    assert full.replace("/", ".") in cellplane("call").out.splitlines()
+
+    missing = cellplane("call", "GetProject", '{"name": "organizations/acme/projects/nobody"}')
+    assert missing.code == 3
+    for arguments, words in (
+        (("GetProjct",), "did you mean GetProject"),
+        (("GetProject", '{"nme": "x"}'), 'has no field named "nme"'),
+        (("GetProject", "{"), "the request is no GetProjectRequest"),
+    ):
+        wrong = cellplane("call", *arguments)
+        assert (wrong.code, words in wrong.err) == (2, True), wrong.err
+
+
+def test_a_stream_is_a_line_for_each_answer(control_plane: ControlPlane) -> None:
+    """`call` prints what a stream says as it comes, until it is interrupted."""
+    request = '{"parent": "organizations/acme/projects/payments", "kinds": ["Component"]}'
+    stream = subprocess.Popen(
+        [sys.executable, "-m", "cellplane.cli", "call", "WatchResources", request],
+        env={**os.environ, "CELLPLANE_STATE": str(control_plane.layout.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert stream.stdout is not None
+    try:
+        first = json.loads(stream.stdout.readline())
+    finally:
+        stream.send_signal(2)
+        _, words = stream.communicate(timeout=30)
+    assert first["change"]["resourceName"].endswith("/components/charge")
+    assert (stream.returncode, words) == (130, "")
+
+
 def test_the_tab_key_completes_names(control_plane: ControlPlane) -> None:
     """Names come from the services: ids, and full names where one was begun."""
 
@@ -147,6 +190,8 @@ def test_the_tab_key_completes_names(control_plane: ControlPlane) -> None:
                 **os.environ,
                 "CELLPLANE_STATE": str(control_plane.layout.root),
                 "_CELLPLANE_COMPLETE": "complete_bash",
+                # The machine of the tests may be busy; what is late is not what is tested here.
+                "CELLPLANE_COMPLETION_TIMEOUT": "60",
                 "COMP_WORDS": line,
                 "COMP_CWORD": str(len(line.split(" ")) - 1),
             },

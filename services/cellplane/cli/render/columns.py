@@ -25,7 +25,7 @@ class Column(NamedTuple):
     wide: bool = False
 
 
-_OF_ALL: Final = frozenset({"name", "uid", "etag"})
+_OF_ALL: Final = frozenset({"name", "uid", "etag", "reconciling"})
 _ALWAYS: Final = 4
 _AGE: Final = Column("AGE", "create_time")
 _NAME: Final = Column("DISPLAY NAME", "display_name")
