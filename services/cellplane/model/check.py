@@ -89,14 +89,14 @@ class Checker:
                 self._check_deployment(batch, resource, findings)
         for name, problem in await self._check_callers(tx, batch):
             found[name].append(problem)
-        wrong = {
+        answer = {
             name: [replace(p, resource=name) for p in problems]
             for name, problems in found.items()
             if problems
         }
-        if not wrong:
+        if not answer:
             await self._quotas.check(tx, batch)
-        return wrong
+        return answer
 
     def _validate(self, resource: Resource) -> list[Problem]:
         match resource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,6 +71,7 @@ from cellplane.rpc.compile import CompileAdapter
 from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.server import Server
 from cellplane.runtime.clock import Clock
+from cellplane.runtime.tasks import Loop
 from cellplane.store.database import Database
 from cellplane.store.feed import KEEP, KEEP_TIME, Feed
 from cellplane.store.history import History
@@ -166,7 +167,11 @@ async def serve_model(
     )
     feed = Feed(database, resources, keep=changes.keep, keep_time=changes.keep_time)
     # Another replica's commits ring here, too.
-    async with feed, database.listen(cell_feed.ring), _running(deliverer.run()):
+    async with (
+        feed,
+        database.listen(cell_feed.ring),
+        _running(Loop(name="events", body=deliverer.run, clock=clock)),
+    ):
         for name, add, servicer in (
             (
                 "OrganizationService",
@@ -261,11 +266,11 @@ async def serve_model(
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run *work* meanwhile; what it fails with is not lost."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work)
-        try:
-            yield
-        finally:
-            task.cancel()
+async def _running(loop: Loop) -> AsyncIterator[None]:
+    """Run a loop meanwhile; one that fails is logged, and starts again."""
+    task = asyncio.create_task(loop.run(), name=loop.name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -24,6 +24,8 @@ from cellplane.rpc.pagination import Cursor, Listing, PageTokens
 
 _STRETCH: Final = 1000
 """Rows that are in memory at once."""
+_LOOKED_AT: Final = 400
+"""Rows that a page without an order looks at, or as many as it has: what is refused costs, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,32 +96,37 @@ async def page(
     asked = tokens.read(listing, size=request.page_size, token=request.page_token)
     whole = source.ordered or not query.order
     find = _scan if whole else _sort
-    found = await find(source, query, asked.cursor, asked.size + 1)
+    found, at = await find(source, query, asked.cursor, asked.size + 1)
     messages = [message for _, message in found[: asked.size]]
-    if len(found) <= asked.size:
-        return messages, ""
-    return messages, tokens.next(listing, found[asked.size - 1][0])
+    if len(found) > asked.size:
+        at = found[asked.size - 1][0]
+    return messages, tokens.next(listing, at) if at else ""
 
 
 async def _scan(
     source: Source, query: Query, after: Cursor, count: int
-) -> Sequence[tuple[Cursor, Any]]:
+) -> tuple[Sequence[tuple[Cursor, Any]], Cursor]:
+    """Find as many, and where to go on; a page looks at so much and no more (AIP-158)."""
+    seen = 0
     found: list[tuple[Cursor, Any]] = []
     limit = count
     while True:
         rows = await source.read(after, limit)
         found += [row for row in rows if matches(query.filter, row[1])]
+        seen += len(rows)
         if len(found) >= count or len(rows) < limit:
-            return found[:count]
+            return found[:count], ()
         after = rows[-1][0]
-        limit = min(2 * limit, _STRETCH)
+        if seen >= _LOOKED_AT:
+            return found, after
+        limit = min(2 * limit, max(_LOOKED_AT - seen, 1))
         # Others are served meanwhile.
         await asyncio.sleep(0)
 
 
 async def _sort(
     source: Source, query: Query, after: Cursor, count: int
-) -> Sequence[tuple[Cursor, Any]]:
+) -> tuple[Sequence[tuple[Cursor, Any]], Cursor]:
     kept: list[Any] = []
     at: Cursor = ()
     while True:
@@ -127,7 +134,7 @@ async def _sort(
         kept += [message for _, message in rows if matches(query.filter, message)]
         first = ordering.first(kept, query.order, after=after or None, count=count)
         if len(rows) < _STRETCH:
-            return first
+            return first, ()
         kept = [message for _, message in first]
         at = rows[-1][0]
         await asyncio.sleep(0)

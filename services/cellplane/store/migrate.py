@@ -98,4 +98,5 @@ def _upgrade(connection: sa.Connection, folder: Path, schema: str, to: tuple[str
             if script.revision not in done:
                 script.module.upgrade()
     context.stamp(scripts, heads)
-    _log.info("database.migrated", schema=schema, heads=heads)
+    if not to:
+        _log.info("database.migrated", schema=schema, heads=heads)

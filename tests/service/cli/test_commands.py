@@ -214,3 +214,52 @@ def test_a_user_without_permission_is_code_4(
 
     assert answer.code == 4
     assert "PERMISSION_DENIED" in answer.err
+
+
+def test_history_says_who_changed_what(cellplane: Run, tmp_path: Path) -> None:
+    """The newest change first, with who, and a line for each value that went and came."""
+    document = tmp_path / "project.yaml"
+    for name in ("First", "Second"):
+        document.write_text(
+            f"kind: Project\nname: projects/told\ndisplayName: {name}\n"
+            "deploymentPipeline: deploymentPipelines/standard\n"
+        )
+        assert cellplane("apply", "-f", document).code == 0
+    assert cellplane("delete", "project", "told").code == 0
+
+    lines = cellplane("history", "project/told").out.splitlines()
+    one = cellplane("history", "project", "told", "--limit=2", "-o", "json")
+
+    heads = [line.split("  ")[0] for line in lines if not line.startswith(" ")]
+    assert heads == [
+        "project told deleted by user admin",
+        "project told updated by user admin",
+        "project told created by user admin",
+    ]
+    start = lines.index(next(line for line in lines if "updated" in line))
+    assert lines[start + 1 : start + 3] == ["  - display_name: First", "  + display_name: Second"]
+    assert [change["type"] for change in json.loads(one.out)] == ["DELETED", "UPDATED"]
+    assert cellplane("history", "dataplane/x").code == 2
+
+
+def test_a_backup_of_what_runs_is_put_back_elsewhere(
+    control_plane: ControlPlane, cellplane: Run, tmp_path: Path
+) -> None:
+    """`backup` reads while the services run; `restore` refuses them, and writes a folder anew."""
+    file = tmp_path / "all.backup"
+    saved = cellplane("backup", file)
+    assert saved.code == 0, saved.err
+    rows = dict(line.split()[::2] for line in saved.out.splitlines()[1:])
+    assert int(rows["model"]) > 50
+    assert set(rows) == {"model", "placement", "observability"}
+    refused = cellplane("restore", file, "--force")
+    assert (refused.code, "stop it first" in refused.err) == (1, True)
+
+    state = tmp_path / "elsewhere"
+    put_back = cellplane("restore", file, "--state", state)
+
+    assert put_back.code == 0, put_back.err
+    assert put_back.out == saved.out
+    assert (state / "placement" / "agents").is_dir()
+    assert cellplane("restore", file, "--state", state).code == 1
+    assert cellplane("backup", file).code == 1

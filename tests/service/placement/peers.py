@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cellplane.api.model.v1 import cell_pb2, cell_pb2_grpc
+from cellplane.api.network_policy.v1 import network_policy_pb2_grpc
 from cellplane.api.observability.v1 import health_pb2, health_pb2_grpc
 from cellplane.api.type.v1 import (
     compile_pb2,
@@ -203,7 +204,7 @@ class FakeModel(cell_pb2_grpc.CellServiceServicer):
             self._changed.notify_all()
 
 
-class FakeCompiler:
+class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
     """Stand-in of a service that compiles. An image that is ``bad`` cannot be compiled."""
 
     def __init__(self, name: str) -> None:
