@@ -88,7 +88,8 @@ def kubelet_command(program: Path, name: str, place: Place, folder: Path) -> Seq
         program,
         f"--config={folder / 'kubelet.json'}",
         f"--kubeconfig={folder / f'{KUBELET}.kubeconfig'}",
-        f"--root-dir={folder / 'kubelet'}",
+        # It makes sockets there, whose paths must be short.
+        "--root-dir=/run/kubelet",
         f"--cert-dir={folder / 'pki'}",
         f"--hostname-override={name}",
         f"--node-ip={place.address}",

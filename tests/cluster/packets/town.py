@@ -21,7 +21,10 @@ from tests.golden.network_policy import world
 OWN = ("api", "web", "batch", "egress", "stray")
 REPLICA = "api-2"
 """The other replica: who calls ``api`` where the table says that ``api`` calls itself."""
-_POLICIES = "/apis/cilium.io/v2/namespaces/{}/ciliumnetworkpolicies"
+_POLICIES = {
+    "CiliumNetworkPolicy": "/apis/cilium.io/v2/namespaces/{}/ciliumnetworkpolicies",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+}
 _APPLY = "?fieldManager=test&force=true"
 # Names that a component, or the egress gateway, may ask for: DNS has no words without a name.
 _NAMES = (
@@ -98,26 +101,25 @@ class Town:
 
     async def apply(self, policies: Iterable[Mapping[str, Any]]) -> None:
         """Make these the policies of the Cell, in place; returns when every pod lives by them."""
-        path = _POLICIES.format(self.namespace)
         before = [await cilium.revision(node.room) for node in self.nodes.nodes]
-        wanted: dict[str, tuple[str, int]] = {}
-        old = {each["metadata"]["name"]: each for each in (await self.api.get(path))["items"]}
-        changed = False
+        paths = {kind: path.format(self.namespace) for kind, path in _POLICIES.items()}
+        old = {
+            f"{path}/{each['metadata']['name']}": each["metadata"]["generation"]
+            for path in paths.values()
+            for each in (await self.api.get(path))["items"]
+        }
+        uids, changed = set(), False
         for body in policies:
-            name = body["metadata"]["name"]
+            path = f"{paths[body['kind']]}/{body['metadata']['name']}"
             answer = await self.api.call(
-                "PATCH", f"{path}/{name}{_APPLY}", body, content="application/apply-patch+yaml"
+                "PATCH", f"{path}{_APPLY}", body, content="application/apply-patch+yaml"
             )
             assert answer.ok, answer.body
-            made = answer.body["metadata"]
-            wanted[name] = (made["uid"], made["generation"])
-            was = old.pop(name, {"metadata": {}})["metadata"]
-            changed |= was.get("generation") != made["generation"]
-        for name in old:
-            assert (await self.api.call("DELETE", f"{path}/{name}")).ok
-            changed = True
-        if changed:
-            uids = {uid for uid, _ in wanted.values()}
+            uids.add(answer.body["metadata"]["uid"])
+            changed |= old.pop(path, 0) != answer.body["metadata"]["generation"]
+        for path in old:
+            assert (await self.api.call("DELETE", path)).ok
+        if changed or old:
             await asyncio.gather(*(self._settled(n, uids, last) for n, last in enumerate(before)))
 
     async def _settled(self, node: int, uids: set[str], last: int) -> None:

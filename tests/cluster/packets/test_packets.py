@@ -1,7 +1,9 @@
 """The table of the Cell with real packets: real pods, real nodes, the real Cilium agent.
 
-A packet that does not arrive proves nothing by itself. So each flow is tried without policies too,
-before and after, by the same source to the same process: what arrives then and not now is denied.
+The agent enforces both providers' policies: Cilium's own, and plain NetworkPolicies.
+
+A packet that does not arrive proves nothing by itself. So each flow is tried again as soon as the
+policies are gone, by the same source to the same process: what arrives then was denied before.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from collections.abc import Sequence
 import pytest
 
 from cellplane.network_policy.compiler.flows import Flow, Pod
-from cellplane.network_policy.compiler.verdict import verdict
-from tests.cluster.network_policy.conftest import SCENES, flows_of
-from tests.cluster.network_policy.town import REPLICA, SLOW, Outcome, Town
+from cellplane.network_policy.compiler.verdict import Judge
+from tests.cluster.packets.conftest import SCENES, flows_of
+from tests.cluster.packets.town import REPLICA, SLOW, Outcome, Town
 from tests.golden.network_policy import world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(2400)]
@@ -23,8 +25,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="package"), pytest.mark.timeout(240
 async def test_packets_do_what_the_table_says(people: Town, scene: world.Scene) -> None:
     """Every flow of the table passes or not as it is judged, and each passes without policies."""
     flows = flows_of(scene)
-    await people.apply([])
-    assert await _unreached(people, flows) == []
     await people.apply(scene.objects)
     wrong = await _wrong(people, scene, flows)
     await people.apply([])
@@ -67,12 +67,14 @@ async def test_the_first_packet_of_a_new_pod_is_denied(people: Town) -> None:
 
 def _scene(link: str) -> world.Scene:
     """The Cell that says the most, with the connection of ``web`` to ``api`` or without."""
-    return next(s for s in SCENES if s.facts >= {link, "strict", "organization"})
+    facts = {link, "strict", "organization", "cilium", "tcp"}
+    return next(scene for scene in SCENES if scene.facts >= facts)
 
 
 async def _wrong(town: Town, scene: world.Scene, flows: Sequence[Flow]) -> list[str]:
     """The flows of which became something else than the compiled objects are judged to do."""
-    allowed = {repr(flow): verdict(scene.objects, flow).allowed for flow in flows}
+    judge = Judge(scene.objects)
+    allowed = {repr(flow): judge.verdict(flow).allowed for flow in flows}
     outcomes = {repr(each.flow): each for each in await town.observe(flows)}
     # A busy machine may be late: what should come gets time, and what should not come gets none.
     late = [flow for flow in flows if allowed[repr(flow)] and not outcomes[repr(flow)].reached]
