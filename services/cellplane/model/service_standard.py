@@ -244,6 +244,14 @@ class SecretReferenceService(secret_reference_pb2_grpc.SecretReferenceServiceSer
             request, secret_reference_pb2.ListSecretReferencesResponse()
         )
 
+    async def BatchGetSecretReferences(
+        self, request: secret_reference_pb2.BatchGetSecretReferencesRequest, context: Any
+    ) -> secret_reference_pb2.BatchGetSecretReferencesResponse:
+        """Read several."""
+        return await self._methods.batch_get(
+            request, secret_reference_pb2.BatchGetSecretReferencesResponse()
+        )
+
     async def UpdateSecretReference(
         self, request: secret_reference_pb2.UpdateSecretReferenceRequest, context: Any
     ) -> secret_reference_pb2.SecretReference:

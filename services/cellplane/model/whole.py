@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from cellplane.api.model.v1 import cell_pb2
 from cellplane.api.type.v1 import problem_pb2
-from cellplane.cell.cell import CellFrame, OutboundConnection
+from cellplane.cell.cell import CellFrame, OutboundConnection, ResolvedComponent
 from cellplane.cell.names import CellName, last_segment
 from cellplane.cell.plane import EXTERNAL_SECRETS
 from cellplane.cell.requirement import PlacementRequirement, narrow
@@ -138,9 +138,8 @@ class Whole:
         outbound: list[OutboundConnection] = []
         gone = {last_segment(r.component) for r in changed}
         outbound += [o for o in (held.outbound if held else ()) if o.component not in gone]
-        for one in changed:
-            if one.resolved is not None:
-                outbound += outbound_of(self._codecs.resolved_of(one.resolved))
+        fresh = [self._codecs.resolved_of(r.resolved) for r in changed if r.resolved is not None]
+        outbound += [o for component in fresh for o in outbound_of(component)]
         frame = make_frame(name, owners.organization, owners.environment, outbound)
         stored = self._codecs.frame_bytes(frame)
         asked = narrow(
@@ -148,7 +147,7 @@ class Whole:
                 owners.organization.placement,
                 owners.environment.placement,
                 project.placement if isinstance(project, Project) else None,
-                PlacementRequirement(capabilities=await self._capabilities(tx, row, changed)),
+                PlacementRequirement(capabilities=await self._capabilities(tx, row, fresh)),
             )
         )
         requirement = self._codecs.requirement_bytes(asked)
@@ -168,14 +167,10 @@ class Whole:
         )
 
     async def _capabilities(
-        self, tx: Transaction, row: CellRow, changed: Sequence[DeployedRow]
+        self, tx: Transaction, row: CellRow, fresh: Sequence[ResolvedComponent]
     ) -> tuple[str, ...]:
         """What follows from the components: whoever cannot fetch secrets is not chosen."""
-        if any(
-            self._codecs.resolved_of(one.resolved).secrets
-            for one in changed
-            if one.resolved is not None
-        ):
+        if any(component.secrets for component in fresh):
             return (EXTERNAL_SECRETS,)
         before = self._codecs.requirement_of(row.requirement) if row.requirement else None
         if before is None or EXTERNAL_SECRETS not in before.capabilities:

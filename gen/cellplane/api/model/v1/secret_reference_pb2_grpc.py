@@ -51,6 +51,11 @@ class SecretReferenceServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetSecretReferences = channel.unary_unary(
+                '/cellplane.api.model.v1.SecretReferenceService/BatchGetSecretReferences',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesResponse.FromString,
+                _registered_method=True)
         self.UpdateSecretReference = channel.unary_unary(
                 '/cellplane.api.model.v1.SecretReferenceService/UpdateSecretReference',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.UpdateSecretReferenceRequest.SerializeToString,
@@ -91,6 +96,13 @@ class SecretReferenceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetSecretReferences(self, request, context):
+        """Reads several secret references at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateSecretReference(self, request, context):
         """Changes the fields of a secret reference that the mask names.
         """
@@ -123,6 +135,11 @@ def add_SecretReferenceServiceServicer_to_server(servicer, server):
                     servicer.ListSecretReferences,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesResponse.SerializeToString,
+            ),
+            'BatchGetSecretReferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetSecretReferences,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesResponse.SerializeToString,
             ),
             'UpdateSecretReference': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateSecretReference,
@@ -217,6 +234,33 @@ class SecretReferenceService:
             '/cellplane.api.model.v1.SecretReferenceService/ListSecretReferences',
             cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.ListSecretReferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetSecretReferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.SecretReferenceService/BatchGetSecretReferences',
+            cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_secret__reference__pb2.BatchGetSecretReferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

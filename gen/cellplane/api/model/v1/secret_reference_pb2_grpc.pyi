@@ -44,6 +44,8 @@ class SecretReferenceServiceStub:
     """Reads a secret reference."""
     ListSecretReferences: _grpc.UnaryUnaryMultiCallable[_secret_reference_pb2.ListSecretReferencesRequest, _secret_reference_pb2.ListSecretReferencesResponse]
     """Lists secret references, by name. A `-` for an id in `parent` reads across."""
+    BatchGetSecretReferences: _grpc.UnaryUnaryMultiCallable[_secret_reference_pb2.BatchGetSecretReferencesRequest, _secret_reference_pb2.BatchGetSecretReferencesResponse]
+    """Reads several secret references at once, in the order asked for: all of them, or none."""
     UpdateSecretReference: _grpc.UnaryUnaryMultiCallable[_secret_reference_pb2.UpdateSecretReferenceRequest, _secret_reference_pb2.SecretReference]
     """Changes the fields of a secret reference that the mask names."""
     DeleteSecretReference: _grpc.UnaryUnaryMultiCallable[_secret_reference_pb2.DeleteSecretReferenceRequest, _empty_pb2.Empty]
@@ -66,6 +68,8 @@ class SecretReferenceServiceAsyncStub(SecretReferenceServiceStub):
     """Reads a secret reference."""
     ListSecretReferences: _aio.UnaryUnaryMultiCallable[_secret_reference_pb2.ListSecretReferencesRequest, _secret_reference_pb2.ListSecretReferencesResponse]  # type: ignore[assignment]
     """Lists secret references, by name. A `-` for an id in `parent` reads across."""
+    BatchGetSecretReferences: _aio.UnaryUnaryMultiCallable[_secret_reference_pb2.BatchGetSecretReferencesRequest, _secret_reference_pb2.BatchGetSecretReferencesResponse]  # type: ignore[assignment]
+    """Reads several secret references at once, in the order asked for: all of them, or none."""
     UpdateSecretReference: _aio.UnaryUnaryMultiCallable[_secret_reference_pb2.UpdateSecretReferenceRequest, _secret_reference_pb2.SecretReference]  # type: ignore[assignment]
     """Changes the fields of a secret reference that the mask names."""
     DeleteSecretReference: _aio.UnaryUnaryMultiCallable[_secret_reference_pb2.DeleteSecretReferenceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -103,6 +107,14 @@ class SecretReferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_secret_reference_pb2.ListSecretReferencesResponse, _abc.Awaitable[_secret_reference_pb2.ListSecretReferencesResponse]]:
         """Lists secret references, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetSecretReferences(
+        self,
+        request: _secret_reference_pb2.BatchGetSecretReferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_secret_reference_pb2.BatchGetSecretReferencesResponse, _abc.Awaitable[_secret_reference_pb2.BatchGetSecretReferencesResponse]]:
+        """Reads several secret references at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateSecretReference(
