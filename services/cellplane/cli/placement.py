@@ -10,6 +10,7 @@ import typer
 from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
 from cellplane.cli.simulate import simulate
+from cellplane.cli.what_if import call, drain_plan, what_if
 
 app = typer.Typer(
     help="Explain where Cells are.",
@@ -26,6 +27,8 @@ def root() -> None:
 
 
 app.command()(simulate)
+app.command()(what_if)
+app.command()(drain_plan)
 
 
 @app.command()
@@ -37,11 +40,14 @@ def explain(
         ),
     ],
     *,
+    data_plane: Annotated[
+        str, typer.Option("--data-plane", help="Say why it is, or is not, on this one.")
+    ] = "",
     output: Output = Format.TABLE,
     organization: Organization = None,
     profile: Profile = None,
 ) -> None:
-    """Say on which data planes a Cell is, why there, and why not elsewhere.
+    """Say on which data planes a Cell is, why there, why not elsewhere, and what would help.
 
     Example: cellplane placement explain boutique/development
     """
@@ -54,27 +60,35 @@ def explain(
     from cellplane.cli.render.document import dump, plain
 
     chosen = profiles.load(profile, organization)
-    decision = run(_read(chosen, cell))
+    decision, explained = run(_read(chosen, cell, data_plane))
+    if data_plane and output not in (Format.JSON, Format.YAML):
+        print(explained.answer)
+        return
     match output:
         case Format.JSON:
-            print(json.dumps(MessageToDict(decision), indent=2, ensure_ascii=False))
+            both = {**MessageToDict(decision), **MessageToDict(explained)}
+            print(json.dumps(both, indent=2, ensure_ascii=False))
         case Format.YAML:
-            print(dump(plain(decision)), end="")
+            print(dump({**plain(decision), **plain(explained)}), end="")
         case Format.NAME:
             print("\n".join(decision.data_planes))
         case _:
             for line in render(decision):
                 print(line)
+            for advice in explained.advices:
+                print(f"what would help: {advice.message}")
 
 
-async def _read(profile: Any, cell: str) -> Any:
+async def _read(profile: Any, cell: str, data_plane: str) -> tuple[Any, Any]:
     from cellplane.cli.engine import Client
     from cellplane.cli.kinds import by_name
     from cellplane.cli.lookup import full_name
 
     async with Client(profile) as client:
         name = await full_name(client, by_name("Cell"), cell)
-        return await client.get(by_name("Decision"), f"{name}/decision")
+        decision = await client.get(by_name("Decision"), f"{name}/decision")
+    fields = {"name": f"{name}/decision", "data_plane": data_plane}
+    return decision, await call(profile, "ExplainDecision", fields)
 
 
 def render(decision: Any) -> Iterator[str]:

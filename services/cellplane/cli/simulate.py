@@ -39,7 +39,7 @@ def simulate(
         return
     if filename is None:
         raise usage("which world? give --filename, or --schema for what can be in it")
-    reports = run(document.read(_content(filename)))
+    reports = run(document.read(content(filename)))
     match output:
         case Format.JSON:
             print(json.dumps({"steps": list(reports)}, indent=2, ensure_ascii=False))
@@ -51,7 +51,8 @@ def simulate(
                     print(line)
 
 
-def _content(filename: str) -> Any:
+def content(filename: str) -> Any:
+    """What a YAML file, or standard input, says."""
     import sys
 
     from ruamel.yaml import YAML
@@ -78,6 +79,9 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  brake: {report['brake']}"
     for change in report["changes"]:
         yield f"  {change['cell']} {change['summary']}"
+        for component, counts in change.get("shares", {}).items():
+            shown = ", ".join(f"{count} on {plane}" for plane, count in counts.items())
+            yield f"    {component}: {shown}"
         for gone in change.get("preempts", ()):
             yield f"    {gone['cell']} has to go for it from {gone['data_plane']}"
     for move in report["moves"]:

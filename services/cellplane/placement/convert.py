@@ -24,6 +24,7 @@ from cellplane.cell.requirement import Effect, PlacementRequirement, Taint
 from cellplane.placement.planes import Entry
 from cellplane.placement.records import DataPlane, Decided
 from cellplane.placement.rollout.diff import BundleObject
+from cellplane.placement.scheduler.snapshot import OutsideScore
 from cellplane.placement.status.cell_status import CellStatus, ComponentStatus, PlaneStatus
 from cellplane.rpc.codec import Codec
 
@@ -74,6 +75,18 @@ def data_plane_of(message: data_plane_pb2.DataPlane) -> DataPlane:
             for t in message.taints
         ),
         cordoned=message.cordoned,
+        drained=message.drained,
+        cost=message.cost,
+        scores=tuple(
+            OutsideScore(
+                score=s.score,
+                value=s.value,
+                valid_until=(
+                    time_of(s.expire_time).timestamp() if s.HasField("expire_time") else None
+                ),
+            )
+            for s in message.outside_scores
+        ),
         westbound_host=message.westbound_host,
         westbound_port=message.westbound_port,
     )

@@ -52,7 +52,8 @@ class Deciding:
         """The data planes and Cells of an organization."""
         found = self._fleets.get(organization)
         if found is None:
-            found = self._fleets[organization] = Fleet()
+            found = Fleet(now=self._clock.now().timestamp())
+            self._fleets[organization] = found
             for entry in self._planes.of_organization(organization):
                 found.put_plane(candidate_of(entry.plane, entry.membership, entry.state, 0))
         return found
@@ -99,6 +100,7 @@ class Deciding:
         now = self._clock.monotonic()
         found: list[str] = []
         for fleet in self._fleets.values():
+            fleet.index.advance(self._clock.now().timestamp())
             planes = [p for p in fleet.index.planes if p is not None]
             lost = [p for p in planes if p.state is PlaneState.LOST]
             if not lost or brake(planes, self.limits):
@@ -166,7 +168,8 @@ class Deciding:
 
     def copy(self, organization: str) -> Fleet:
         """The same world, to try something in."""
-        known, scratch = self.fleet(organization), Fleet()
+        known = self.fleet(organization)
+        scratch = Fleet(now=known.index.now)
         for plane in known.index.planes:
             if plane is not None:
                 scratch.put_plane(plane)

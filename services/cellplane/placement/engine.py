@@ -161,6 +161,8 @@ class Engine:
         there = set(self._desired.of_plane(data_plane))
         for cell in self.deciding.plane_changed(data_plane):
             self.workers.wake(cell)
+        if news is News.FACTS:
+            return
         if news in (News.PROFILE, News.GONE):
             for cell in there:
                 self.workers.wake(cell)

@@ -29,6 +29,8 @@ class News(Enum):
     """What it is, can do, or how it is reached: its Cells may look different."""
     RULES = "RULES"
     """What decides which Cells it takes."""
+    FACTS = "FACTS"
+    """What was measured: matters to Cells that are to come only."""
     STATE = "STATE"
     """Whether its agent is heard of."""
     GONE = "GONE"
@@ -133,7 +135,7 @@ class Planes:
         entry = self._entries.get(plane.name)
         if entry is not None and entry.plane.uid == plane.uid:
             before = self.profile(plane.name)
-            rules = (entry.plane.taints, entry.plane.cordoned) != (plane.taints, plane.cordoned)
+            rules = entry.plane != plane
             entry.plane = plane
             if self.profile(plane.name) != before:
                 self._tell(plane.name, News.PROFILE)
@@ -173,8 +175,7 @@ class Planes:
         version = agent_version or known.agent_version
         entry.membership = replace(known, facts=facts, agent_version=version)
         await self._save(entry)
-        if self.profile(name) != before:
-            self._tell(name, News.PROFILE)
+        self._tell(name, News.PROFILE if self.profile(name) != before else News.FACTS)
         await self.heard(name)
 
     async def heard(self, name: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from cellplane.cell.plane import DataPlaneProfile, Enforcement
 from cellplane.cell.requirement import Spread, Taint
 from cellplane.placement.scheduler.decide import Decision, Unplaceable
-from cellplane.placement.scheduler.snapshot import Plane, PlaneState
+from cellplane.placement.scheduler.snapshot import OutsideScore, Plane, PlaneState
 
 WESTBOUND_PORT = 443
 
@@ -50,6 +50,9 @@ class DataPlane:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     cordoned: bool = False
+    drained: bool = False
+    cost: int = 0
+    scores: tuple[OutsideScore, ...] = ()
     westbound_host: str = ""
     westbound_port: int = 0
 
@@ -93,11 +96,29 @@ def candidate_of(
 ) -> Plane:
     """What the scheduler needs to know of a data plane."""
     facts = membership.facts if membership is not None else None
+    known = facts if facts is not None else Facts()
+    free_cpu = known.allocatable_cpu_millis - known.requested_cpu_millis
+    free_memory = known.allocatable_memory_bytes - known.requested_memory_bytes
+    measured = {
+        "node_count": known.node_count,
+        "allocatable_cpu_millis": known.allocatable_cpu_millis,
+        "allocatable_memory_bytes": known.allocatable_memory_bytes,
+        "free_cpu_millis": max(0, free_cpu),
+        "free_memory_bytes": max(0, free_memory),
+    }
     return Plane(
         data_plane=plane.data_plane,
         organization=plane.organization,
         state=state,
         cordoned=plane.cordoned,
+        drained=plane.drained,
+        cost=plane.cost,
+        scores=plane.scores,
+        fields={
+            "kubernetes_version": known.kubernetes_version,
+            "enforcement": known.enforcement.value,
+        },
+        facts={name: str(value) for name, value in measured.items()} if facts is not None else {},
         labels=all_labels(plane, membership),
         taints=plane.taints,
         capabilities=frozenset(facts.capabilities if facts is not None else ()),

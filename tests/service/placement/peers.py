@@ -66,10 +66,13 @@ class FakeModel(cell_pb2_grpc.CellServiceServicer):
         copies: int = 1,
         targets: Iterable[str] = (),
         volumes: bool = False,
+        placement: placement_pb2.PlacementRequirement | None = None,
     ) -> int:
         """Want a Cell of components with images; answers its revision."""
         known = self.cells.setdefault(cell, FakeCell())
         known.revision += 1
+        if placement is not None:
+            known.requirement.CopyFrom(placement)
         known.requirement.copies = copies
         known.targets = tuple(targets)
         for name in set(known.components) - set(components):

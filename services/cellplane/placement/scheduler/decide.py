@@ -236,6 +236,10 @@ class _Chooser:
         self, at_hand: int, copies: int, rooms: Mapping[int, int] | None
     ) -> list[Item] | None:
         """The best set; of those with as few moves and as good tiers, the best spread one."""
+        if rooms is None and not self._soft and not any(s.max_skew for s in self._hard):
+            best = self._lucky(at_hand, copies)
+            if best is not None:
+                return best
         classes = self._classes(at_hand, copies, rooms)
         many = len(self._hard)
         hard = classes if not self._soft else _merged(classes, many)
@@ -256,6 +260,20 @@ class _Chooser:
             if found is not None and above_spread(sum(worth for worth, _ in found)) >= goal:
                 return found
         return best
+
+    def _lucky(self, at_hand: int, copies: int) -> list[Item] | None:
+        """The best planes whatever their groups are, if they happen to be spread as they should."""
+        view, feasible = self._view, self._feasible
+        kept = slots_of(at_hand & view.staying)
+        items = sorted(
+            ((_worth(view, s, self._of_cell) + (1 << STICKINESS), s) for s in kept),
+            key=lambda i: (-i[0], feasible.index.at(i[1]).data_plane),
+        )[:copies]
+        items += feasible.best(at_hand & ~view.staying, copies - len(items), self._of_cell)
+        labels = [feasible.index.at(slot).labels for _, slot in items]
+        groups = [tuple(found.get(key, "") for key in self._keys) for found in labels]
+        lucky = len(items) == copies and holds(groups, self._hard, [()] * len(self._keys))
+        return items if lucky else None
 
     def _classes(
         self, at_hand: int, copies: int, rooms: Mapping[int, int] | None

@@ -19,6 +19,7 @@ _WORDS = {
     "SELECTOR": "do not match its selectors",
     "TAINT": "have a taint that it does not tolerate",
     "CAPABILITY": "lack a capability that it needs",
+    "REBALANCE": "are fuller than others",
     "TIER": "are in none of its tiers",
     "API": "do not serve an API that it needs",
     "NEAR": "are not near the Cells that it is to be near to",

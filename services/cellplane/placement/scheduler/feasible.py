@@ -1,7 +1,7 @@
 """What Cells with an equal demand share: which planes the hard rules leave, and in what order.
 
-One ``Feasible`` for each signature. It is made from bitsets when the index has another version, and
-caught up for the planes whose use changed otherwise.
+One ``Feasible`` for each signature. It is made from bitsets, anew when the index has another
+version; where there is room is asked each time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Feasible:
         "_classes",
         "_facts",
         "_fits",
-        "_position",
         "_version",
         "amounts",
         "demand",
@@ -75,7 +74,6 @@ class Feasible:
         self._classes: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
         self._version = -1
         self._fits = 0
-        self._position = -1
 
     def refresh(self) -> None:
         """Take in what changed since."""
@@ -83,15 +81,11 @@ class Feasible:
         if self._version != index.version:
             self._version = index.version
             self._make()
-        changed, self._position = index.changed_since(self._position)
-        slots: Iterable[int] = slots_of(index.everything) if changed is None else changed
-        if changed is None:
-            self._fits = 0
-        for slot in slots:
-            if self._fitting(slot):
-                self._fits |= 1 << slot
-            else:
-                self._fits &= ~(1 << slot)
+        self._fits = index.roomy(self.amounts)
+        if self._facts:
+            self._fits = sum(
+                1 << slot for slot in slots_of(self._fits & self.fresh) if self._measured(slot)
+            )
 
     @property
     def skewed(self) -> bool:
@@ -103,11 +97,7 @@ class Feasible:
         """Planes with room for one more Cell of the signature."""
         return self._fits
 
-    def _fitting(self, slot: int) -> bool:
-        if not self.index.fits(slot, self.amounts):
-            return False
-        if not self._facts:
-            return True
+    def _measured(self, slot: int) -> bool:
         plane = self.index.current(slot)
         return all(plane.matches(s) for s in self._facts)
 

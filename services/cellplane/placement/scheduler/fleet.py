@@ -339,8 +339,12 @@ class Fleet:
         decision = self.ask(victim, self.previous(victim))
         if name in decision.data_planes:
             rest = tuple(n for n in decision.data_planes if n != name)
-            decision = replace(decision, data_planes=rest)
+            why = f"has to go from {name} for a Cell of higher priority, and fits nowhere else"
+            trace = replace(decision.trace, summary=why)
+            decision = replace(decision, data_planes=rest, trace=trace)
         changed = self.commit(victim, decision)
+        # Its place is needed now: this is the one move that does not wait for its end.
+        self.release(victim.demand.cell, name)
         if changed is not None:
             yield changed
 

@@ -1,8 +1,9 @@
 """Data planes as bitsets: bit ``i`` of a Python int is the plane in slot ``i``.
 
 Filtering is AND and ANDNOT. What only people or agents change (labels, taints, states, ...) counts
-a ``version`` up; what every decision changes (what is used, how many Cells are there) goes to a log
-of slots instead, so that what was derived of a plane before is caught up, not made anew.
+a ``version`` up, so that what was derived of it is kept until then. What every decision changes is
+in bitsets, too: how many Cells are there by number, and what is free by its order of magnitude, so
+that only the planes of the same magnitude as what is asked for are looked at one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from cellplane.placement.scheduler.snapshot import (
 
 K = TypeVar("K", bound=Hashable)
 
-_LOG: Final = 1 << 16
 _SPARSE: Final = 24
 """Up to so many bits it is faster to take them out one by one."""
 
@@ -44,10 +44,10 @@ class Index:
     """The data planes of a world, by every word that a rule can ask for."""
 
     __slots__ = (
-        "_base",
         "_free",
-        "_log",
+        "_magnitudes",
         "_outside",
+        "_room",
         "_slots",
         "_words",
         "apis",
@@ -95,9 +95,10 @@ class Index:
         self._outside: dict[int, int] | None = None
         self._slots: dict[str, int] = {}
         self._free: list[int] = []
-        self._log: list[int] = []
-        self._base = 0
-        """Entries of the log that were forgotten."""
+        self._room: dict[str, dict[int, int]] = {}
+        """By resource, planes by the number of bits of what is free."""
+        self._magnitudes: list[dict[str, int]] = []
+        """The same by slot."""
         for plane in sorted(planes, key=lambda p: (p.data_plane, p.organization)):
             self.put(plane)
 
@@ -151,7 +152,7 @@ class Index:
             self._count(slot, plane.cell_count - before.cell_count)
         self.planes[slot] = plane
         self._turn(plane, 1 << slot, on=True)
-        self._log.append(slot)
+        self._measure(slot)
 
     def drop(self, data_plane: str) -> None:
         """A plane is gone."""
@@ -166,7 +167,7 @@ class Index:
         self.planes[slot] = None
         self.used[slot] = {}
         self._free.append(slot)
-        self._log.append(slot)
+        self._measure(slot)
 
     def occupy(self, slot: int, amounts: Amounts, *, sign: int = 1) -> None:
         """A Cell takes so much of a plane, or gives it back."""
@@ -174,10 +175,7 @@ class Index:
         for name, amount in amounts.items():
             used[name] = used.get(name, 0) + sign * amount
         self._count(slot, sign)
-        if len(self._log) > _LOG:
-            self._base += len(self._log)
-            self._log.clear()
-        self._log.append(slot)
+        self._measure(slot)
 
     def advance(self, now: float) -> None:
         """It is later: some scores may not be true any more."""
@@ -190,12 +188,22 @@ class Index:
                 self._outside = None
                 return
 
-    def changed_since(self, position: int) -> tuple[set[int] | None, int]:
-        """Slots whose use changed since a position of the log, all if ``None``; and its end."""
-        end = self._base + len(self._log)
-        if position < self._base or end - position > len(self.planes):
-            return None, end
-        return set(self._log[position - self._base :]), end
+    def roomy(self, amounts: Amounts) -> int:
+        """Planes that have so much free."""
+        found = self.everything
+        for name, amount in amounts.items():
+            asked, known, enough = amount.bit_length(), 0, 0
+            for magnitude, bits in self._room.get(name, {}).items():
+                known |= bits
+                if magnitude > asked:
+                    enough |= bits
+                elif magnitude == asked:
+                    for slot in slots_of(bits & found):
+                        if self._left(slot, name) >= amount:
+                            enough |= 1 << slot
+            # Processor time and memory may be unknown; an extended resource is not there then.
+            found &= enough | ~known if name in ALWAYS else enough
+        return found
 
     def fits(self, slot: int, amounts: Amounts, own: Amounts | None = None) -> bool:
         """Tell whether so much is free; *own* is counted as used, and is the asking Cell's."""
@@ -205,7 +213,6 @@ class Index:
         for name, amount in amounts.items():
             most = plane.allocatable.get(name)
             if most is None:
-                # Processor time and memory may be unknown; an extended resource is not there.
                 if amount and name not in ALWAYS:
                     return False
                 continue
@@ -267,6 +274,27 @@ class Index:
             self._outside = sums
         return self._outside
 
+    def _left(self, slot: int, name: str) -> int:
+        return self.at(slot).allocatable.get(name, 0) - self.used[slot].get(name, 0)
+
+    def _measure(self, slot: int) -> None:
+        """Note how much is free of a plane."""
+        plane, before, bit = self.planes[slot], self._magnitudes[slot], 1 << slot
+        now = {
+            name: max(0, self._left(slot, name)).bit_length()
+            for name in (plane.allocatable if plane is not None else ())
+        }
+        if now == before:
+            return
+        for name in {*before, *now}:
+            if before.get(name) != now.get(name):
+                room = self._room.setdefault(name, {})
+                if name in before:
+                    _turn(room, before[name], bit, on=False)
+                if name in now:
+                    _turn(room, now[name], bit, on=True)
+        self._magnitudes[slot] = now
+
     def _where(self, selector: LabelSelector) -> int:
         found = 0
         for slot, plane in enumerate(self.planes):
@@ -282,6 +310,7 @@ class Index:
             self.hashes.append(0)
             self.used.append({})
             self.cell_counts.append(0)
+            self._magnitudes.append({})
         self.hashes[slot] = plane_hash(plane.data_plane)
         self.used[slot] = dict(plane.used)
         self.cell_counts[slot] = plane.cell_count

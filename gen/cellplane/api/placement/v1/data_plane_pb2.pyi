@@ -117,6 +117,9 @@ class DataPlane(_message.Message):
     WESTBOUND_HOST_FIELD_NUMBER: _builtins.int
     WESTBOUND_PORT_FIELD_NUMBER: _builtins.int
     CORDONED_FIELD_NUMBER: _builtins.int
+    DRAINED_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    OUTSIDE_SCORES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
@@ -141,6 +144,14 @@ class DataPlane(_message.Message):
     """Port of its westbound gateway. Default 443."""
     cordoned: _builtins.bool
     """Whether it takes no new Cells, as before maintenance."""
+    drained: _builtins.bool
+    """Whether its Cells are to leave it, too: each once it is ready elsewhere.
+    `PlanDrain` says beforehand where they would go.
+    """
+    cost: _builtins.int
+    """What it costs, in any unit: of data planes that are equal but for that, the
+    cheapest is taken.
+    """
     state: Global___DataPlane.State.ValueType
     """The life of a data plane."""
     kubernetes_version: _builtins.str
@@ -168,6 +179,10 @@ class DataPlane(_message.Message):
     @_builtins.property
     def taints(self) -> _containers.RepeatedCompositeFieldContainer[_placement_pb2.Taint]:
         """What keeps Cells away from it."""
+
+    @_builtins.property
+    def outside_scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutsideScore]:
+        """What others think of it; counts beside preferences."""
 
     @_builtins.property
     def profile(self) -> _compile_pb2.DataPlaneProfile:
@@ -201,6 +216,9 @@ class DataPlane(_message.Message):
         westbound_host: _builtins.str = ...,
         westbound_port: _builtins.int = ...,
         cordoned: _builtins.bool = ...,
+        drained: _builtins.bool = ...,
+        cost: _builtins.int = ...,
+        outside_scores: _abc.Iterable[Global___OutsideScore] | None = ...,
         state: Global___DataPlane.State.ValueType = ...,
         profile: _compile_pb2.DataPlaneProfile | None = ...,
         capacity: Global___Capacity | None = ...,
@@ -212,7 +230,7 @@ class DataPlane(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "profile", b"profile", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "cost", b"cost", "create_time", b"create_time", "display_name", b"display_name", "drained", b"drained", "etag", b"etag", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "outside_scores", b"outside_scores", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,6 +273,38 @@ class Capacity(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class OutsideScore(_message.Message):
+    """What somebody else thinks of a data plane, for as long as it is true."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    score: _builtins.str
+    """What it is about, such as `carbon`."""
+    value: _builtins.int
+    """How good; more is better."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops to count; never if unset."""
+
+    def __init__(
+        self,
+        *,
+        score: _builtins.str = ...,
+        value: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "score", b"score", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutsideScore: _TypeAlias = OutsideScore  # noqa: Y015
 
 @_typing.final
 class CreateDataPlaneRequest(_message.Message):
