@@ -59,6 +59,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "cert-manager.io": frozenset({"Certificate", "Issuer"}),
+    "security.istio.io": frozenset({"AuthorizationPolicy", "PeerAuthentication"}),
     "external-secrets.io": frozenset({"ExternalSecret"}),
 }
 

@@ -45,6 +45,8 @@ _PHASES: Final[Mapping[str, Phase]] = {
     "Namespace": Phase.NAMESPACE,
     "NetworkPolicy": Phase.GUARD,
     "CiliumNetworkPolicy": Phase.GUARD,
+    "AuthorizationPolicy": Phase.GUARD,
+    "PeerAuthentication": Phase.GUARD,
     "ResourceQuota": Phase.GUARD,
     "LimitRange": Phase.GUARD,
     "ServiceAccount": Phase.POLICY,

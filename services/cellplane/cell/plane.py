@@ -19,6 +19,8 @@ EXTERNAL_SECRETS: Final = "external-secrets"
 MTLS: Final = "mtls"
 WIREGUARD: Final = "wireguard"
 IPSEC: Final = "ipsec"
+CILIUM_MUTUAL_AUTH: Final = "cilium-mutual-auth"
+"""Cilium with SPIRE: peers prove who they are; what they say is not encrypted by it."""
 
 
 class Enforcement(Enum):

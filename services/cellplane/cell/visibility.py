@@ -38,3 +38,4 @@ class Encryption(Enum):
     MTLS = "MTLS"
     WIREGUARD = "WIREGUARD"
     IPSEC = "IPSEC"
+    CILIUM_MUTUAL_AUTH = "CILIUM_MUTUAL_AUTH"

@@ -39,6 +39,8 @@ class CrdSet(StrEnum):
     CILIUM_AGENT = "cilium-agent"
     """Everything of Cilium's: what its agent waits for."""
     CERT_MANAGER = "cert-manager"
+    ISTIO = "istio"
+    """Istio's own, for the policies of a mesh."""
 
 
 ALL = frozenset({CrdSet.ENVOY_GATEWAY, CrdSet.CILIUM, CrdSet.CERT_MANAGER})
@@ -88,6 +90,12 @@ _SOURCES = {
         version="v1.19.1",
         checksum="h1:Txh8L/nLWTDcb7ZnXuXbTe15BxQnLbLirXmbNk0fGgY=",
         files=("deploy/crds/*.yaml",),
+    ),
+    CrdSet.ISTIO: _Source(
+        module="istio.io/api",
+        version="v1.28.0",
+        checksum="h1:0fYY9G03CAdFwE/fCkpr0v7kKsy+Hz9OCCjLNBNLbnU=",
+        files=("kubernetes/customresourcedefinitions.gen.yaml",),
     ),
 }
 

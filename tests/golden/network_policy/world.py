@@ -43,10 +43,16 @@ class Scene:
         return "-".join(sorted(self.facts))
 
 
-def scenes() -> Iterator[Scene]:
-    """Every combination of what the table depends on."""
+def scenes(*, meshed: bool = False) -> Iterator[Scene]:
+    """Every combination of what the table depends on; *meshed*, those that a mesh can carry."""
     for facts in itertools.product(COLUMNS, MODES, LINKS, PROVIDERS, TRANSPORTS, FAMILIES):
-        case = cases.case_of(_cell(*facts))
+        told = _cell(*facts)
+        if meshed:
+            if "udp" in facts and "none" not in facts:
+                continue
+            told["frame"]["encryption"] = "MTLS"
+            told["plane"]["capabilities"] += ["mtls"]
+        case = cases.case_of(told)
         compiled = compile_policies(case.cell, case.plane, case.peers, include_frame=True)
         assert [p for p in compiled.problems if p.severity.value == "ERROR"] == []
         yield Scene(

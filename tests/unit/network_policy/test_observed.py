@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_the_same_connection_counts_up(found: tuple[Finding, ...]) -> None:
     first = found[0]
 
     assert first.flow_count == 2
-    assert (first.first_time, first.last_time) == ("2026-01-02T03:04:05Z", "2026-01-02T03:04:09Z")
+    assert first.first_time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert first.last_time == datetime(2026, 1, 2, 3, 4, 9, tzinfo=UTC)
 
 
 def test_every_snippet_is_a_connection_that_the_model_takes(

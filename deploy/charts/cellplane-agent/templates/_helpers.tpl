@@ -65,6 +65,8 @@ groups:
     resources: [networkpolicies]
   - group: cilium.io
     resources: [ciliumnetworkpolicies]
+  - group: security.istio.io
+    resources: [authorizationpolicies, peerauthentications]
   - group: gateway.networking.k8s.io
     resources: [gateways, httproutes, grpcroutes, backendtlspolicies]
   - group: gateway.envoyproxy.io

@@ -253,6 +253,7 @@ _ENCRYPTION_ORDER: Final = {
     Encryption.ANY: 1,
     Encryption.WIREGUARD: 2,
     Encryption.IPSEC: 2,
+    Encryption.CILIUM_MUTUAL_AUTH: 2,
     Encryption.MTLS: 3,
 }
 

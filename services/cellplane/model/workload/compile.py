@@ -12,6 +12,7 @@ from typing import Any
 from cellplane.cell import addresses, labels
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedEndpoint
 from cellplane.cell.manifest import Compiled, Manifest, Phase, in_order, manifest
+from cellplane.cell.mesh import NAMESPACE_LABEL, is_meshed
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem
 from cellplane.cell.protocol import TRAITS
@@ -31,7 +32,7 @@ def compile(  # noqa: A001 - the word of the field
 ) -> Compiled:
     """Compile the workloads of *cell*'s components, and its namespace if the frame is asked for."""
     found: list[Problem] = []
-    manifests: list[Manifest] = [_namespace(cell)] if include_frame else []
+    manifests: list[Manifest] = [_namespace(cell, plane)] if include_frame else []
     for component in cell.components:
         wrong = [*problems(cell, component), *secret_problems(cell, component, plane)]
         found.extend(wrong)
@@ -40,13 +41,15 @@ def compile(  # noqa: A001 - the word of the field
     return Compiled(manifests=in_order(manifests), problems=tuple(found))
 
 
-def _namespace(cell: ResolvedCell) -> Manifest:
+def _namespace(cell: ResolvedCell, plane: DataPlaneProfile) -> Manifest:
+    meshed = dict([NAMESPACE_LABEL]) if is_meshed(cell.frame, plane) else {}
     body = {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {
             "name": cell.frame.namespace,
             "labels": stable_labels(cell, "")
+            | meshed
             | {
                 "pod-security.kubernetes.io/enforce": "restricted",
                 "pod-security.kubernetes.io/enforce-version": "latest",

@@ -14,6 +14,7 @@ from cellplane.cell import labels
 from cellplane.cell.cell import ResolvedCell
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.protocol import Transport
+from cellplane.cell.visibility import Encryption
 from cellplane.network_policy.compiler.allow import (
     CellPods,
     Grant,
@@ -53,9 +54,9 @@ def grant_policy(cell: ResolvedCell, grant: Grant) -> Manifest:
         "endpointSelector": {"matchLabels": _subject(grant)},
         "enableDefaultDeny": _BOTH,
         "ingressDeny": [_deny_own_node(grant)],
-        "egress": [rule for r in grant.egress for rule in _rules(r, "to")],
+        "egress": [rule for r in grant.egress for rule in _rules(cell, r, "to")],
     }
-    ingress = [rule for r in grant.ingress for rule in _rules(r, "from")]
+    ingress = [rule for r in grant.ingress for rule in _rules(cell, r, "from")]
     if ingress:
         spec["ingress"] = ingress
     return policy(cell, grant.part, Phase.POLICY, KIND, policy_name(grant.part), spec)
@@ -67,8 +68,13 @@ def _subject(grant: Grant) -> dict[str, str]:
     return {_ACCOUNT: grant.subject.account}
 
 
-def _rules(rule: Rule, way: str) -> Iterable[dict[str, Any]]:
+def _rules(cell: ResolvedCell, rule: Rule, way: str) -> Iterable[dict[str, Any]]:
     """One rule for each kind of peer: Cilium refuses two kinds in one."""
+    # With anyone but pods of its own, authentication would drop every packet for ever.
+    proven = cell.frame.encryption is Encryption.CILIUM_MUTUAL_AUTH and all(
+        isinstance(peer, Pods | CellPods) and peer.namespace == cell.frame.namespace
+        for peer in rule.peers
+    )
     kinds: dict[str, list[Any]] = {}
     for peer in rule.peers:
         kind, value = _peer(peer, way)
@@ -77,6 +83,8 @@ def _rules(rule: Rule, way: str) -> Iterable[dict[str, Any]]:
         made: dict[str, Any] = {kind: peers}
         if rule.ports:
             made["toPorts"] = _to_ports(rule)
+        if proven:
+            made["authentication"] = {"mode": "required"}
         yield made
 
 

@@ -11,7 +11,9 @@ from typing import Protocol
 from cellplane.cell import addresses
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.manifest import Compiled, Manifest, in_order
+from cellplane.cell.mesh import is_meshed
 from cellplane.cell.plane import (
+    CILIUM_MUTUAL_AUTH,
     CILIUM_POLICY,
     IPSEC,
     KUBERNETES_POLICY,
@@ -22,7 +24,7 @@ from cellplane.cell.plane import (
 )
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.visibility import Encryption
-from cellplane.network_policy.compiler import cilium, kubernetes
+from cellplane.network_policy.compiler import cilium, kubernetes, mesh
 from cellplane.network_policy.compiler.allow import Grant, component_grant
 from cellplane.network_policy.compiler.outbound import gateway_grant
 
@@ -37,10 +39,11 @@ class _Engine(Protocol):
 
 _SATISFY = {
     Encryption.UNSPECIFIED: (),
-    Encryption.ANY: (WIREGUARD, IPSEC),
+    Encryption.ANY: (WIREGUARD, IPSEC, MTLS),
     Encryption.WIREGUARD: (WIREGUARD,),
     Encryption.IPSEC: (IPSEC,),
-    Encryption.MTLS: (),
+    Encryption.MTLS: (MTLS,),
+    Encryption.CILIUM_MUTUAL_AUTH: (CILIUM_MUTUAL_AUTH,),
 }
 
 
@@ -51,24 +54,37 @@ def compile(  # noqa: A001 - the word of the field
     if not (plane.can(CILIUM_POLICY) or plane.can(KUBERNETES_POLICY)):
         return Compiled(problems=(_no_provider(cell, plane),))
     by_cilium = plane.can(CILIUM_POLICY)
+    meshed = is_meshed(cell.frame, plane)
     engine: _Engine = cilium if by_cilium else kubernetes
     problems: list[Problem] = []
     manifests: list[Manifest] = []
     if include_frame:
         problems.extend(_encryption(cell, plane))
         manifests.append(engine.guard(cell))
+        if meshed:
+            manifests.extend(mesh.guard(cell))
         grant, wrong = gateway_grant(cell, plane, peers, by_name=by_cilium)
         problems.extend(wrong)
         if grant is not None:
-            manifests.append(engine.grant_policy(cell, grant))
+            manifests.extend(_policies(engine, cell, grant, meshed=meshed))
         if not by_cilium:
             problems.append(kubernetes.limits(cell))
     for component in cell.components:
-        taken = _reserved(cell, component)
-        problems.extend(taken)
-        if not taken:
-            manifests.append(engine.grant_policy(cell, component_grant(cell, component)))
+        wrong = _reserved(cell, component)
+        if meshed:
+            wrong = [*wrong, *mesh.unencrypted(cell, component)]
+        problems.extend(wrong)
+        if not wrong:
+            grant = component_grant(cell, component)
+            manifests.extend(_policies(engine, cell, grant, meshed=meshed))
     return Compiled(manifests=in_order(manifests), problems=tuple(problems))
+
+
+def _policies(engine: _Engine, cell: ResolvedCell, grant: Grant, *, meshed: bool) -> list[Manifest]:
+    if not meshed:
+        return [engine.grant_policy(cell, grant)]
+    seen = mesh.tunnelled(cell, grant)
+    return [engine.grant_policy(cell, seen), mesh.authorization(cell, grant)]
 
 
 def _no_provider(cell: ResolvedCell, plane: DataPlaneProfile) -> Problem:
@@ -102,19 +118,15 @@ def _reserved(cell: ResolvedCell, component: ResolvedComponent) -> list[Problem]
 def _encryption(cell: ResolvedCell, plane: DataPlaneProfile) -> list[Problem]:
     """Refuse a demand for encryption that these policies cannot meet on this data plane."""
     asked = cell.frame.encryption
-    if asked is Encryption.UNSPECIFIED or any(plane.can(c) for c in _SATISFY[asked]):
+    # Only Cilium's own policies can ask for its authentication.
+    words = asked is not Encryption.CILIUM_MUTUAL_AUTH or plane.can(CILIUM_POLICY)
+    if asked is Encryption.UNSPECIFIED or (words and any(plane.can(c) for c in _SATISFY[asked])):
         return []
-    by_mesh = asked in {Encryption.MTLS, Encryption.ANY} and plane.can(MTLS)
-    why = (
-        "by a mesh moves every port to the mesh's own, which these policies do not express yet"
-        if by_mesh
-        else f"is not what data plane {plane.data_plane} can do"
-    )
     return [
         Problem(
             reason="ENCRYPTION_NOT_SUPPORTED",
-            message=f"{cell.cell} demands encryption {asked.value}, which {why}: place the Cell "
-            "on a data plane with wireguard or ipsec, or change the demand",
+            message=f"{cell.cell} demands encryption {asked.value}, which is not what data plane "
+            f"{plane.data_plane} can do: place the Cell on one that can, or change the demand",
             resource=cell.cell,
             value=asked.value,
         )

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from cellplane.cell import labels
@@ -35,8 +36,7 @@ class DeniedFlow:
     destination_address: str = ""
     port: int
     transport: str
-    time: str = ""
-    """As the source wrote it, RFC 3339."""
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,8 @@ class Finding:
     port: int
     transport: str
     flow_count: int
-    first_time: str
-    last_time: str
+    first_time: datetime | None
+    last_time: datetime | None
     snippet: str
     """YAML for the component's document; empty where nothing can be declared."""
 
@@ -93,8 +93,8 @@ def findings(cells: Iterable[ResolvedCell], flows: Iterable[DeniedFlow]) -> tupl
             made = replace(
                 made,
                 flow_count=known.flow_count + 1,
-                first_time=times[0] if times else "",
-                last_time=times[-1] if times else "",
+                first_time=times[0] if times else None,
+                last_time=times[-1] if times else None,
             )
         found[key] = made
     return tuple(found[key] for key in sorted(found))
@@ -119,8 +119,16 @@ def _flow(flow: Mapping[str, Any]) -> DeniedFlow | None:
         destination_address=str((flow.get("IP") or {}).get("destination", "")),
         port=port,
         transport=transport,
-        time=str(flow.get("time", "")),
+        time=_time(flow.get("time")),
     )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return read if read.tzinfo is not None else None
 
 
 def _label(endpoint: Mapping[str, Any], key: str) -> str:

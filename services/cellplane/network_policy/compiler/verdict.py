@@ -7,9 +7,11 @@ allow a flow. Where policies of both engines meet a pod, each may allow, and Cil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from cellplane.network_policy.compiler import judge_cilium, judge_kubernetes
+from cellplane.cell.mesh import TUNNEL_PORT
+from cellplane.network_policy.compiler import judge_cilium, judge_kubernetes, judge_mesh
 from cellplane.network_policy.compiler.flows import Flow, Node, Pod, Verdict
 
 _OPEN = ("egress", "ingress")
@@ -24,7 +26,7 @@ class Judge:
             NetworkPolicy, and with Cilium unless its ``allow-localhost`` is ``policy``.
     """
 
-    __slots__ = ("_cilium", "_own_node_always", "_plain")
+    __slots__ = ("_cilium", "_mesh", "_own_node_always", "_plain")
 
     def __init__(
         self, objects: Iterable[Mapping[str, Any]], *, own_node_always: bool = True
@@ -32,6 +34,7 @@ class Judge:
         known = list(objects)
         self._plain = judge_kubernetes.Policies(o for o in known if o["kind"] == "NetworkPolicy")
         self._cilium = judge_cilium.Policies(o for o in known if o["kind"] in judge_cilium.KINDS)
+        self._mesh = judge_mesh.Mesh(o for o in known if o["kind"] in judge_mesh.KINDS)
         self._own_node_always = own_node_always
 
     def verdict(self, flow: Flow) -> Verdict:
@@ -44,6 +47,19 @@ class Judge:
 
     def one_side(self, flow: Flow, direction: str) -> Verdict:
         """Judge the ``ingress`` of a flow's destination, or the ``egress`` of its source."""
+        if not self._mesh.carries(flow):
+            return self._of_network(flow, direction)
+        found = self._of_network(replace(flow, port=TUNNEL_PORT), direction)
+        if direction == "egress" or not found.allowed:
+            return found
+        closed, allowing = self._mesh.allowing(flow)
+        if closed and not allowing:
+            return Verdict(
+                allowed=False, rules=("ingress: denied, as no rule of the mesh allows it",)
+            )
+        return Verdict(allowed=True, rules=(*found.rules, *allowing))
+
+    def _of_network(self, flow: Flow, direction: str) -> Verdict:
         subject = flow.destination if direction == "ingress" else flow.source
         if not isinstance(subject, Pod):
             return Verdict(allowed=True, rules=(f"{direction}: no policy closes it",))

@@ -39,6 +39,7 @@ WAYS: Final = {
     Encryption.MTLS: (capability.MTLS,),
     Encryption.WIREGUARD: (capability.WIREGUARD,),
     Encryption.IPSEC: (capability.IPSEC,),
+    Encryption.CILIUM_MUTUAL_AUTH: (capability.CILIUM_MUTUAL_AUTH,),
 }
 
 

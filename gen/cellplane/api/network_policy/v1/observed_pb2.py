@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.cellplane/api/network_policy/v1/observed.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"j\n\x13\x45xplainFlowsRequest\x12\x33\n\x04\x63\x65ll\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x63\x65llplane.dev/Cell\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x1e\n\x05\x66lows\x18\x02 \x03(\tB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"X\n\x14\x45xplainFlowsResponse\x12@\n\x08\x66indings\x18\x01 \x03(\x0b\x32(.cellplane.api.network_policy.v1.FindingB\x04\xe2\x41\x01\x03\"\xa6\x02\n\x07\x46inding\x12)\n\x04\x63\x65ll\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12\x63\x65llplane.dev/Cell\x12\x17\n\tcomponent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65stination\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\ttransport\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nflow_count\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nfirst_time\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tlast_time\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07snippet\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.cellplane/api/network_policy/v1/observed.proto\x12\x1f\x63\x65llplane.api.network_policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n\x13\x45xplainFlowsRequest\x12\x33\n\x04\x63\x65ll\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x63\x65llplane.dev/Cell\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x1e\n\x05\x66lows\x18\x02 \x03(\tB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"X\n\x14\x45xplainFlowsResponse\x12@\n\x08\x66indings\x18\x01 \x03(\x0b\x32(.cellplane.api.network_policy.v1.FindingB\x04\xe2\x41\x01\x03\"\xde\x02\n\x07\x46inding\x12)\n\x04\x63\x65ll\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12\x63\x65llplane.dev/Cell\x12\x17\n\tcomponent\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65stination\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04port\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\ttransport\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nflow_count\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x34\n\nfirst_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tlast_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07snippet\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,10 +63,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDING'].fields_by_name['last_time']._serialized_options = b'\342A\001\003'
   _globals['_FINDING'].fields_by_name['snippet']._loaded_options = None
   _globals['_FINDING'].fields_by_name['snippet']._serialized_options = b'\342A\001\003'
-  _globals['_EXPLAINFLOWSREQUEST']._serialized_start=172
-  _globals['_EXPLAINFLOWSREQUEST']._serialized_end=278
-  _globals['_EXPLAINFLOWSRESPONSE']._serialized_start=280
-  _globals['_EXPLAINFLOWSRESPONSE']._serialized_end=368
-  _globals['_FINDING']._serialized_start=371
-  _globals['_FINDING']._serialized_end=665
+  _globals['_EXPLAINFLOWSREQUEST']._serialized_start=205
+  _globals['_EXPLAINFLOWSREQUEST']._serialized_end=311
+  _globals['_EXPLAINFLOWSRESPONSE']._serialized_start=313
+  _globals['_EXPLAINFLOWSRESPONSE']._serialized_end=401
+  _globals['_FINDING']._serialized_start=404
+  _globals['_FINDING']._serialized_end=754
 # @@protoc_insertion_point(module_scope)

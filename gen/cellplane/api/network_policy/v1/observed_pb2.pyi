@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -108,14 +109,18 @@ class Finding(_message.Message):
     """`TCP` or `UDP`."""
     flow_count: _builtins.int
     """How many flows there were."""
-    first_time: _builtins.str
-    """When the first was seen, as the flow says."""
-    last_time: _builtins.str
-    """When the last was seen, as the flow says."""
     snippet: _builtins.str
     """YAML that declares the connection, for the component's document; empty
     where nothing can be declared.
     """
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first was seen."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last was seen."""
+
     def __init__(
         self,
         *,
@@ -127,11 +132,11 @@ class Finding(_message.Message):
         port: _builtins.int = ...,
         transport: _builtins.str = ...,
         flow_count: _builtins.int = ...,
-        first_time: _builtins.str = ...,
-        last_time: _builtins.str = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
         snippet: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "component", b"component", "destination", b"destination", "first_time", b"first_time", "flow_count", b"flow_count", "last_time", b"last_time", "message", b"message", "port", b"port", "reason", b"reason", "snippet", b"snippet", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

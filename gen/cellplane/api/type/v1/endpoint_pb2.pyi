@@ -174,6 +174,10 @@ class _EncryptionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Encryption
     """WireGuard between nodes; node-authenticated, not mutual TLS."""
     ENCRYPTION_IPSEC: _Encryption.ValueType  # 4
     """IPsec between nodes; node-authenticated, not mutual TLS."""
+    ENCRYPTION_CILIUM_MUTUAL_AUTH: _Encryption.ValueType  # 5
+    """Cilium's mutual authentication, which needs SPIRE: pods of the Cell prove
+    who they are before they talk. It authenticates and does not encrypt.
+    """
 
 class Encryption(_Encryption, metaclass=_EncryptionEnumTypeWrapper):
     """How traffic between pods of a cell is protected on the wire."""
@@ -188,4 +192,8 @@ ENCRYPTION_WIREGUARD: Encryption.ValueType  # 3
 """WireGuard between nodes; node-authenticated, not mutual TLS."""
 ENCRYPTION_IPSEC: Encryption.ValueType  # 4
 """IPsec between nodes; node-authenticated, not mutual TLS."""
+ENCRYPTION_CILIUM_MUTUAL_AUTH: Encryption.ValueType  # 5
+"""Cilium's mutual authentication, which needs SPIRE: pods of the Cell prove
+who they are before they talk. It authenticates and does not encrypt.
+"""
 Global___Encryption: _TypeAlias = Encryption  # noqa: Y015
