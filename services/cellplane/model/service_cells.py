@@ -20,7 +20,7 @@ from cellplane.model.writes import collection_of
 from cellplane.resource.batches import batch
 from cellplane.resource.lists import page, read_query
 from cellplane.resource.standard import etag_of
-from cellplane.resource.stored import StoredSource
+from cellplane.resource.stored import StoredSource, computed_fields
 from cellplane.rpc.pagination import PageTokens
 from cellplane.store.database import Database, Transaction
 from cellplane.store.resources import Resources, Stored
@@ -32,6 +32,7 @@ _STEPS: Mapping[StepType, cell_pb2.WatchCellsResponse.Type.ValueType] = {
     StepType.BOOKMARK: cell_pb2.WatchCellsResponse.BOOKMARK,
 }
 _CELLS = collection_of(Kind.CELL)
+_COMPUTED = computed_fields(cell_pb2.Cell) - {"project", "environment", "namespace"} | {"etag"}
 
 
 class Cells:
@@ -114,6 +115,7 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
                 parent=request.parent,
                 query=query,
                 view=lambda rows: self._cells.views(tx, rows),
+                computed=_COMPUTED,
             )
             cells, token = await page(source, request, query, self._tokens, parent=request.parent)
         return cell_pb2.ListCellsResponse(cells=cells, next_page_token=token)

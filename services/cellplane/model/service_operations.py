@@ -22,7 +22,7 @@ from cellplane.model.operations import Operations
 from cellplane.model.records import Record, Records
 from cellplane.model.transactions import Transactions
 from cellplane.model.writes import Methods, Writes, collection_of
-from cellplane.resource.standard import revision_of
+from cellplane.resource.standard import etag_of, revision_of
 from cellplane.store.database import Transaction
 from cellplane.store.feed import Feed
 
@@ -156,9 +156,7 @@ class LongRunning:
     ) -> operations_pb2.Operation:
         """Read an operation."""
         del context
-        return to_longrunning(
-            await self._methods.get(operation_pb2.GetOperationRequest(name=request.name))
-        )
+        return to_longrunning(await self._now(request.name))
 
     async def ListOperations(  # noqa: N802
         self, request: operations_pb2.ListOperationsRequest, context: Any
@@ -189,15 +187,13 @@ class LongRunning:
         left = context.time_remaining()
         if left is not None:
             wait = min(wait, max(0.0, left - _HASTE))
-        latest = await self._methods.get(operation_pb2.GetOperationRequest(name=request.name))
+        latest = await self._now(request.name)
         try:
             async with asyncio.timeout(wait):
                 await self._until_done(latest)
         except TimeoutError:
             pass
-        return to_longrunning(
-            await self._methods.get(operation_pb2.GetOperationRequest(name=request.name))
-        )
+        return to_longrunning(await self._now(request.name))
 
     async def CancelOperation(  # noqa: N802
         self, request: operations_pb2.CancelOperationRequest, context: Any
@@ -217,6 +213,13 @@ class LongRunning:
             record = await self._read(tx, request.name)
             await self._records.remove(tx, record.stored.name)
         return Empty()
+
+    async def _now(self, name: str) -> operation_pb2.Operation:
+        async with self._transactions.database.snapshot() as tx:
+            record = await self._read(tx, name)
+        operation: operation_pb2.Operation = record.message
+        operation.etag = etag_of(record.stored.revision)
+        return operation
 
     async def _until_done(self, operation: operation_pb2.Operation) -> None:
         steps = self._feed.watch(parent=operation.name, kinds=(Kind.OPERATION.value,))

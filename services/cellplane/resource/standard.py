@@ -24,12 +24,13 @@ from cellplane.cell.problem import (
     NotFound,
     Precondition,
 )
+from cellplane.resource import wire
 from cellplane.resource.batches import batch
 from cellplane.resource.fields import clear_input, clear_output, immutable_changes, merge
 from cellplane.resource.lists import page, read_query
 from cellplane.resource.names import Collection
 from cellplane.resource.once import run
-from cellplane.resource.stored import StoredSource
+from cellplane.resource.stored import StoredSource, computed_fields
 from cellplane.rpc.identity import current_principal
 from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.validation import Requests
@@ -76,22 +77,6 @@ def revision_of(etag: str) -> int | None:
     return int(text) if text.isdigit() else -1
 
 
-def _varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
-
-
-def _text(text: str) -> bytes:
-    """A text as protobuf writes it behind its field's key."""
-    data = text.encode()
-    return _varint(len(data)) + data
-
-
 class StandardMethods:
     """The standard methods of one collection, on its generated request messages."""
 
@@ -112,9 +97,12 @@ class StandardMethods:
         self._clock = clock
         self._hooks = hooks or Hooks()
         self._rules = Requests()
+        # Etags are revisions, and in no payload.
+        reads = self._hooks.on_read is not _nothing
+        self._computed = {"etag", *(computed_fields(collection.message) if reads else ())}
         self._reads = Reads(database, resources)
         etag: Any = collection.message.DESCRIPTOR.fields_by_name["etag"]
-        self._etag_key = _varint(etag.number << 3 | 2)
+        self._etag_key = wire.tag(etag.number, wire.LENGTH)
 
     async def create(self, request: Any) -> Any:
         """AIP-133."""
@@ -152,7 +140,7 @@ class StandardMethods:
             raise self._missing(name)
         _, revision, payload = found
         # Fields of a message may follow each other in any order (protobuf, encoding).
-        return payload + self._etag_key + _text(etag_of(revision))
+        return payload + self._etag_key + wire.text(etag_of(revision))
 
     async def list(self, request: Any, response: M) -> M:
         """AIP-132, 158 and 160; fills *response*."""
@@ -177,6 +165,7 @@ class StandardMethods:
                 parent=parent,
                 query=query,
                 view=view,
+                computed=self._computed,
             )
             found, token = await page(source, request, query, self._tokens, parent=parent)
         answer: Any = response

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from google.protobuf.message import Message
 
+from cellplane.resource import names
+from cellplane.resource.fields import is_output
 from cellplane.resource.filter import sql
 from cellplane.resource.filter.bind import Path
 from cellplane.resource.lists import Query
-from cellplane.resource.names import Collection
 from cellplane.rpc.pagination import Cursor
 from cellplane.store.database import Database, Transaction
 from cellplane.store.listing import Sort, read_page
@@ -19,6 +21,12 @@ from cellplane.store.resources import Resources, Stored
 
 _COLUMNS: Final = ("name", "uid", "create_time", "update_time")
 """Fields of every resource that have a column; none of them is ever empty."""
+
+
+def computed_fields(message: type[Message]) -> frozenset[str]:
+    """What may be filled in when a resource is read: whatever only the server writes."""
+    descriptor: Any = message.DESCRIPTOR
+    return frozenset(field.name for field in descriptor.fields if is_output(field))
 
 
 class StoredSource:
@@ -30,18 +38,25 @@ class StoredSource:
         tx: Transaction,
         database: Database,
         resources: Resources,
-        collection: Collection,
+        collection: names.Collection,
         parent: str,
         query: Query,
         view: Callable[[Sequence[Stored]], Awaitable[Sequence[Any]]],
+        computed: Collection[str],
     ) -> None:
-        """``view(rows)`` makes the messages that are answered."""
+        """``view(rows)`` makes the messages that are answered; it fills in what is *computed*."""
         self._tx = tx
         self._resources = resources
         self._kind = collection.kind
         self._parent = parent
         self._view = view
-        found = sql.condition(query.filter, self._column, database.dialect)
+        row = sql.Row(
+            columns=self._column,
+            payload=resources.tables.resources.c.payload,
+            stored=lambda path: path[0].field.name not in computed,
+            dialect=database.dialect,
+        )
+        found = sql.condition(query.filter, row)
         self._where = None if found is None else found.clause
         columns = [(self._column(term.path), term) for term in query.order]
         self.ordered = all(column is not None for column, _ in columns)

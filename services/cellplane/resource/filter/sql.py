@@ -2,18 +2,20 @@
 
 What comes out is true of every row that the filter is true of, and maybe of more: messages have the
 last word. Each comparison is true or false, never unknown, so that ``NOT`` means the same as there.
+A value that has no column is at least somewhere in the message's bytes: rows without these bytes
+are not even read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from cellplane.resource.filter import bind, values
+from cellplane.resource.filter import bind, payload, values
 from cellplane.resource.filter.bind import Filter, Path, leaf
 from cellplane.resource.filter.syntax import Comparator
 from cellplane.resource.filter.values import Normal
@@ -34,37 +36,65 @@ class Condition:
     """Whether it is true of no other rows than the filter."""
 
 
-def condition(filter: Filter, columns: Columns, dialect: str) -> Condition | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What can be asked of a row."""
+
+    columns: Columns
+    payload: sa.ColumnElement[bytes] | None = None
+    """The serialized message."""
+    stored: Callable[[Path], bool] = lambda _: True
+    """Whether what a path leads to is in the payload, not filled in when it is read."""
+    dialect: str
+
+
+def condition(filter: Filter, row: Row) -> Condition | None:
     """What can be asked of SQL; ``None`` if nothing can."""
     match filter:
         case bind.All(operands):
-            parts = [condition(operand, columns, dialect) for operand in operands]
+            parts = [condition(operand, row) for operand in operands]
             known = [part for part in parts if part is not None]
             if not known:
                 return None
             exact = len(known) == len(parts) and all(part.exact for part in known)
             return Condition(sa.and_(*(part.clause for part in known)), exact)
         case bind.Any(operands):
-            parts = [condition(operand, columns, dialect) for operand in operands]
+            parts = [condition(operand, row) for operand in operands]
             known = [part for part in parts if part is not None]
             if len(known) < len(parts):
                 return None
             exact = all(part.exact for part in known)
-            return Condition(sa.or_(*(part.clause for part in known)), exact)
+            return Condition(sa.or_(sa.false(), *(part.clause for part in known)), exact)
         case bind.Not(operand):
-            part = condition(operand, columns, dialect)
+            part = condition(operand, row)
             if part is None or not part.exact:
                 return None
             return Condition(sa.not_(part.clause), exact=True)
         case bind.Compare(path, comparator, value):
-            return _compare(path, comparator, value, columns)
+            found = _compare(path, comparator, value, row.columns)
+            if found is None and comparator is Comparator.EQUAL:
+                return _contains(path, payload.of_value(path, value), row)
+            return found
         case bind.Like(path, pieces):
-            column = columns(path)
+            column = row.columns(path)
             if column is None:
-                return None
-            return _certain(_like(column, pieces, dialect))
-        case bind.Present() | bind.Search():
+                return _contains(path, payload.of_pieces(path, pieces), row)
+            return _certain(_like(column, pieces, row.dialect))
+        case bind.Present(path):
+            return _contains(path, payload.of_keys(path), row)
+        case bind.Search():
             return None
+
+
+def _contains(path: Path, found: Sequence[bytes], row: Row) -> Condition | None:
+    """The bytes that a row must have; others can have them, too."""
+    if row.payload is None or not found or not row.stored(path):
+        return None
+    if row.dialect == "sqlite":
+        clauses = [sa.func.instr(row.payload, piece) > 0 for piece in found]
+    else:
+        clauses = [sa.func.pg_catalog.position(row.payload, piece) > 0 for piece in found]
+    return Condition(sa.and_(*clauses), exact=False)
 
 
 def _compare(
