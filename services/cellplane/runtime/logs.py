@@ -6,6 +6,8 @@ forge a line. Called once, from ``__main__``.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -14,6 +16,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+_SOON = 0.02
+"""Seconds until a line is written."""
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
     ord("\n"): "\\n",
     ord("\r"): "\\r",
@@ -59,7 +63,7 @@ def configure(
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=target),
+        logger_factory=_Lines(target),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(target)
@@ -73,6 +77,50 @@ def configure(
     root.handlers[:] = [handler]
     # Libraries log what they do at INFO; only what they complain about matters to an operator.
     root.setLevel(max(number, logging.WARNING) if number > logging.DEBUG else logging.INFO)
+
+
+class _Lines:
+    """Writes lines: what went wrong at once, all else together with what comes a moment later.
+
+    A write lets another thread take over, so one for each call would cost more than the call.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._waiting: list[str] = []
+        self._is_due = False
+        atexit.register(self._write)
+
+    def __call__(self, *_: Any) -> _Lines:
+        return self
+
+    def info(self, line: str) -> None:
+        """Write a line soon: now, where no loop runs."""
+        self._waiting.append(line)
+        if self._is_due:
+            return
+        try:
+            asyncio.get_running_loop().call_later(_SOON, self._write)
+        except RuntimeError:
+            self._write()
+        else:
+            self._is_due = True
+
+    debug = info
+
+    def error(self, line: str) -> None:
+        """Write a line now, and what was to be written."""
+        self._waiting.append(line)
+        self._write()
+
+    warning = warn = critical = exception = fatal = msg = log = error
+
+    def _write(self) -> None:
+        self._is_due = False
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._target.closed:
+            self._target.write("\n".join((*waiting, "")))
+            self._target.flush()
 
 
 def _escape_values(

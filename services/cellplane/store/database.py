@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _READERS = 8
+_NOTIFY = sa.text("SELECT pg_notify(:channel, :sender)")
 
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -51,11 +52,14 @@ Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 class Transaction:
     """Statements that hold together."""
 
-    __slots__ = ("_announced", "_connection", "_schema", "after", "discarded")
+    __slots__ = ("_announced", "_connection", "_schema", "_sender", "after", "discarded")
 
-    def __init__(self, connection: AsyncConnection | sa.Connection, schema: str) -> None:
+    def __init__(
+        self, connection: AsyncConnection | sa.Connection, schema: str, sender: str = ""
+    ) -> None:
         self._connection = connection
         self._schema = schema
+        self._sender = sender
         self._announced = False
         self.after: list[Callable[[], None]] = []
         self.discarded = False
@@ -84,8 +88,8 @@ class Transaction:
         if self._connection.dialect.name == "postgresql":
             from cellplane.store import notices
 
-            notify = sa.text("SELECT pg_notify(:channel, '')")
-            await self.execute(notify, {"channel": notices.channel(self._schema)})
+            values = {"channel": notices.channel(self._schema), "sender": self._sender}
+            await self.execute(_NOTIFY, values)
 
 
 class Database(abc.ABC):

@@ -269,8 +269,7 @@ class Feed:
 
     async def _catch_up(self) -> None:
         while True:
-            async with self._database.snapshot() as tx:
-                changes = await self._resources.changes_after(tx, self._sequence, limit=_AT_ONCE)
+            changes = await self._resources.news(self._database, self._sequence, limit=_AT_ONCE)
             for change in changes:
                 self._sequence = change.sequence
                 self._hand_out(change)

@@ -24,8 +24,8 @@ def channel(schema: str) -> str:
     return f"cellplane_{schema}"
 
 
-async def listen(url: sa.URL, schema: str, call: Callable[[], None]) -> None:
-    """Call *call* after each notice, for ever; connects again when the connection is lost."""
+async def listen(url: sa.URL, schema: str, sender: str, call: Callable[[], None]) -> None:
+    """Call *call* after each notice of another sender, for ever; connects again when it must."""
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     statement = sql.SQL("LISTEN {}").format(sql.Identifier(channel(schema)))
     delay = _FIRST_DELAY
@@ -36,8 +36,10 @@ async def listen(url: sa.URL, schema: str, call: Callable[[], None]) -> None:
                 await connection.execute(statement)
                 delay = _FIRST_DELAY
                 call()
-                async for _ in connection.notifies():
-                    call()
+                async for notice in connection.notifies():
+                    # Who writes knows of it already.
+                    if notice.payload != sender:
+                        call()
         except psycopg.OperationalError as error:
             _log.warning("database.notices_lost", schema=schema, error=str(error))
         await asyncio.sleep(delay)

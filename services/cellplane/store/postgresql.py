@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Postgresql(Database):
     def __init__(self, url: sa.URL, schema: str) -> None:
         self.schema = schema
         self._url = url
+        self._sender = secrets.token_hex(8)
         # Writers queue here, and hold no connection meanwhile that readers need.
         self._writing = asyncio.Lock()
         self._writer = _engine(url, schema, size=1)
@@ -67,7 +69,7 @@ class Postgresql(Database):
             with translated():
                 async with self._writer.connect() as connection:
                     begun = await connection.begin()
-                    tx = Transaction(connection, self.schema)
+                    tx = Transaction(connection, self.schema, self._sender)
                     # The change feed reads by sequence, so the order of sequences must be the
                     # order of commits: writers of other processes queue here.
                     await tx.execute(_QUEUE, {"schema": self.schema})
@@ -103,7 +105,9 @@ class Postgresql(Database):
 
     @contextlib.asynccontextmanager
     async def listen(self, call: Callable[[], None]) -> AsyncIterator[None]:
-        task = asyncio.create_task(notices.listen(self._url, self.schema, call), name="notices")
+        task = asyncio.create_task(
+            notices.listen(self._url, self.schema, self._sender, call), name="notices"
+        )
         try:
             yield
         finally:

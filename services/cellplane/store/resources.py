@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cellplane.cell.problem import AlreadyExists, Conflict, NotFound
-from cellplane.store.database import Transaction
+from cellplane.store.database import Database, Transaction
 from cellplane.store.types import Counter, Name, UtcTime
 
 _MANY = 500
@@ -127,6 +127,13 @@ class Resources:
         self._t = tables.resources
         self._changes = tables.changes
         self._requests = tables.requests
+        c = tables.changes.c
+        self._news = (
+            sa.select(c.sequence, c.type, c.name, c.kind, c.time, c.actor, c.payload)
+            .where(c.sequence > sa.bindparam("behind", type_=sa.BigInteger))
+            .order_by(c.sequence)
+            .limit(sa.bindparam("most", type_=sa.Integer))
+        )
         self.on_commit: list[Callable[[], None]] = []
         """Called without arguments once a write holds; a feed registers here."""
         t = tables.resources
@@ -276,6 +283,22 @@ class Resources:
                 payload=row.payload,
             )
             for row in (await tx.execute(query)).all()
+        ]
+
+    async def news(self, database: Database, sequence: int, *, limit: int) -> Sequence[Recorded]:
+        """The same by one statement alone, which is the quickest."""
+        rows = await database.rows(self._news, {"behind": sequence, "most": limit})
+        return [
+            Recorded(
+                sequence=number,
+                type=ChangeType(word),
+                name=name,
+                kind=kind,
+                time=time,
+                actor=actor,
+                payload=payload,
+            )
+            for number, word, name, kind, time, actor, payload in rows
         ]
 
     async def span(self, tx: Transaction) -> tuple[int, int]:
