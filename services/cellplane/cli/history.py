@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cellplane.cli.options import Format, Organization, Output, Profile
+from cellplane.cli.options import Format, KindName, Name, Organization, Output, Profile
 
 _ACTORS = "/users/", "/services/"
 
 
 def history(
-    kind: Annotated[str, typer.Argument(help="Kind and name, such as component/boutique/cart.")],
-    name: Annotated[str | None, typer.Argument(help="Name, where the kind stands alone.")] = None,
+    kind: KindName,
+    name: Name = None,
     *,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="With all that belongs to it.")
@@ -30,14 +30,10 @@ def history(
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
     from cellplane.cli.exits import usage
-    from cellplane.cli.kinds import of_noun
+    from cellplane.cli.kinds import one_of
 
-    if name is None:
-        kind, slash, name = kind.partition("/")
-        if not slash:
-            raise usage(f"which {kind}? write {kind}/NAME")
+    found, name = one_of(kind, name)
     chosen = profiles.load(profile, organization)
-    found = of_noun(kind)
     if found.service != "model":
         raise usage(f"the history of {found.plural} is not kept: it is kept of what the model has")
     full = found.parse(name, chosen.organization)

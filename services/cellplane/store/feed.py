@@ -171,8 +171,10 @@ class Feed:
             position = await self._resume(decode(token))
         else:
             async for step in self._paint(parent, kinds):
+                # The last one says that all was shown, and where the changes begin.
+                token = step.token
                 yield step
-            position = decode(step.token)
+            position = decode(token)
         watcher = _Watcher(parent, frozenset(kinds), self._buffer)
         try:
             async for change in self._missed(watcher, position):
