@@ -128,12 +128,16 @@ async def _apply(
     from google.protobuf import message_factory
 
     from cellplane.cli.kinds import method
+    from cellplane.cli.render.output import say
 
     target = method("cellplane.api.model.v1.ResourceService.ApplyResources")
     request: Any = message_factory.GetMessageClass(target.input_type)(validate_only=validate_only)
     for document in documents:
         request.resources.add().Pack(document.resource)
-    answer = await client.call("model", target, request, places=_places(documents))
+    places = _places(documents)
+    answer = await client.call("model", target, request, places=places)
+    for warning in (w for result in answer.resources for w in result.warnings):
+        say(f"warning: {places(warning)}")
     return [
         Outcome(
             document=document,

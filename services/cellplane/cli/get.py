@@ -96,7 +96,7 @@ async def _get(
         if name is not None:
             name, is_one = await name_or_parent(client, kind, name, project)
             if is_one:
-                _print(kind, [await read(client, kind, name)], output, alone=True)
+                show(kind, [await read(client, kind, name)], output, alone=True)
                 return
         if "List" not in kind.methods:
             raise usage(f"which {kind.singular}? give its name: {kind.ways}")
@@ -104,7 +104,7 @@ async def _get(
         found = [r async for r in client.list(kind, parent, **narrowed)]
         if not found and not any(narrowed.values()):
             await explain_empty(client, kind, parent)
-        _print(kind, found, output, alone=False)
+        show(kind, found, output, alone=False)
 
 
 def _parent(kind: Kind, organization: str, project: str | None) -> str:
@@ -117,7 +117,8 @@ def _parent(kind: Kind, organization: str, project: str | None) -> str:
     return kind.parent(organization, (project.rsplit("/", 1)[-1],))
 
 
-def _print(kind: Kind, found: list[Any], output: Format, *, alone: bool) -> None:
+def show(kind: Kind, found: list[Any], output: Format, *, alone: bool = False) -> None:
+    """Write resources of a kind, as a table or as what they are."""
     import json
 
     from google.protobuf.json_format import MessageToDict

@@ -37,6 +37,8 @@ _SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     "Release": ("rel",),
     "DataPlane": ("dp", "plane", "planes"),
     "JoinGrant": ("grant", "grants"),
+    "CatalogEntry": ("entry", "entries"),
+    "ApiSchema": ("schema", "schemas"),
     "CellRevision": ("revision", "revisions"),
     "CellHealth": ("health",),
     "Event": ("ev",),

@@ -32,6 +32,7 @@ TABLE: Final[dict[str, Entry]] = {
     "backup": Entry("cellplane.cli.backup", "backup", "Write all databases into one file."),
     "call": Entry("cellplane.cli.call", "call", "Call any method of a service."),
     "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
+    "catalog": Entry("cellplane.cli.catalog", "app", "Find what there is to use."),
     "compile": Entry(
         "cellplane.cli.compile", "compile_offline", "Show what a Cell becomes, without a server."
     ),
@@ -46,12 +47,15 @@ TABLE: Final[dict[str, Entry]] = {
     "down": Entry("cellplane.cli.up", "down", "Stop the control plane on this machine."),
     "explain": Entry("cellplane.cli.explain", "explain", "Explain a kind or a field."),
     "get": Entry("cellplane.cli.get", "get", "Show resources of any kind."),
+    "grant": Entry("cellplane.cli.grant", "app", "Ask for endpoints, and decide who may."),
     "history": Entry("cellplane.cli.history", "history", "Show who changed what, and when."),
     "observed": Entry("cellplane.cli.observed", "observed", "Explain what the network stopped."),
+    "impact": Entry("cellplane.cli.impact", "impact", "Show who breaks if something goes."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
     "restore": Entry("cellplane.cli.backup", "restore", "Put the databases of a backup back."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),
+    "score": Entry("cellplane.cli.score", "app", "Read and write score.yaml, without a server."),
     "serve": Entry("cellplane.cli.serve", "serve", "Run one service in the foreground."),
     "status": Entry("cellplane.cli.status", "status", "Show how projects are, down to the pod."),
     "up": Entry("cellplane.cli.up", "up", "Bring up a control plane on this machine."),

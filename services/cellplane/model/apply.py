@@ -6,16 +6,18 @@ world would be after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.message import DecodeError
 
+from cellplane.api.model.v1.api_schema_pb2 import ApiSchema
 from cellplane.cell.problem import Conflict, Findings, Invalid, Problem
 from cellplane.model.batch import Batch, Change, complete
+from cellplane.model.catalog.convert import take_schemas
 from cellplane.model.check import Checker
 from cellplane.model.convert import MESSAGES, Codecs
 from cellplane.model.domain.kinds import APPLICABLE, Kind
@@ -45,6 +47,8 @@ class Applied:
     outcome: Outcome
     resource: Any
     previous: Any
+    warnings: tuple[Problem, ...] = ()
+    """What is stored, but should be known."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +57,8 @@ class _Item:
     kind: Kind
     message: Any
     record: Record | None = None
+    uploads: Mapping[str, ApiSchema] = field(default_factory=dict)
+    """Schemas that came along, by their place."""
     is_changed: bool = True
     is_readable: bool = True
     """Whether it means anything: required fields and enums have values."""
@@ -92,7 +98,8 @@ class Applier:
             for item in items
             if item.is_changed and item.is_readable
         ]
-        batch = Batch(self._codecs, self._records, changes)
+        uploads = {item.message.name: item.uploads for item in items if item.uploads}
+        batch = Batch(self._codecs, self._records, changes, uploads)
         wrong = await self._checker.check(tx, batch)
         index_of = {item.message.name: item.index for item in items}
         for name, some in wrong.items():
@@ -113,7 +120,7 @@ class Applier:
                     for p in error.problems
                 ]
             ) from error
-        return [_applied(item) for item in items]
+        return [_applied(item, batch.warnings) for item in items]
 
     def _unpack(self, packed: Sequence[Packed], problems: list[Problem]) -> list[_Item]:
         items: list[_Item] = []
@@ -174,6 +181,8 @@ class Applier:
             message.uid = old.uid
             message.create_time.CopyFrom(old.create_time)
             message.update_time.CopyFrom(old.update_time)
+        if item.kind is Kind.COMPONENT:
+            item.uploads = take_schemas(message)
         complete(self._codecs, item.kind, message)
         item.is_changed = old != message
 
@@ -194,7 +203,7 @@ def invalid(problems: Sequence[Problem]) -> Invalid:
     )
 
 
-def _applied(item: _Item) -> Applied:
+def _applied(item: _Item, warnings: Iterable[Problem]) -> Applied:
     record = item.record
     resource, previous = item.message, None
     if record is not None:
@@ -210,4 +219,9 @@ def _applied(item: _Item) -> Applied:
         if item.is_changed
         else Outcome.UNCHANGED
     )
-    return Applied(outcome=outcome, resource=resource, previous=previous)
+    return Applied(
+        outcome=outcome,
+        resource=resource,
+        previous=previous,
+        warnings=tuple(w for w in warnings if w.resource == item.message.name),
+    )

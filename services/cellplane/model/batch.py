@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from cellplane.api.model.v1 import component_pb2, deployment_pb2, environment_pb2
+from cellplane.api.model.v1 import (
+    api_schema_pb2,
+    component_pb2,
+    deployment_pb2,
+    environment_pb2,
+)
+from cellplane.cell.problem import Problem
 from cellplane.model.convert import Codecs, release_of
 from cellplane.model.domain.default import organization_domain, public_domain
 from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
@@ -29,7 +36,13 @@ class Change:
 class Batch:
     """Changes, and whatever else is looked up on the way: each resource is read once."""
 
-    def __init__(self, codecs: Codecs, records: Records, changes: Sequence[Change]) -> None:
+    def __init__(
+        self,
+        codecs: Codecs,
+        records: Records,
+        changes: Sequence[Change],
+        uploads: Mapping[str, Mapping[str, api_schema_pb2.ApiSchema]] = MappingProxyType({}),
+    ) -> None:
         self._codecs = codecs
         self._records = records
         self.changes = tuple(changes)
@@ -44,6 +57,11 @@ class Batch:
             for release in (release_of(change.new),)
         }
         """Releases that the batch's components are; those that exist, too."""
+        self.uploads = uploads
+        """Schemas that came along, by component and place."""
+        self._uploaded = {s.name: s for own in uploads.values() for s in own.values()}
+        self.warnings: list[Problem] = []
+        """What is stored, but should be known."""
 
     async def look_up(self, tx: Transaction, names: Iterable[str]) -> None:
         """Read those of *names* that nobody has read yet."""
@@ -62,6 +80,8 @@ class Batch:
             return self.by_name[name].new
         if name in self._released:
             return self._released[name]
+        if name in self._uploaded:
+            return self._uploaded[name]
         record = self._read.get(name)
         return None if record is None else record.message
 

@@ -11,6 +11,7 @@ from cellplane.api.model.v1 import release_pb2
 from cellplane.api.type.v1 import endpoint_pb2
 from cellplane.cell.problem import Findings, Problem
 from cellplane.model.batch import Batch, Change
+from cellplane.model.catalog.check import SchemaChecker
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
 from cellplane.model.domain.kinds import (
@@ -53,10 +54,17 @@ class Checker:
     """Checks batches against the rules of the domain and what is stored."""
 
     def __init__(
-        self, codecs: Codecs, repository: Repository, quotas: Quotas, zones: Collection[str]
+        self,
+        codecs: Codecs,
+        repository: Repository,
+        zones: Collection[str],
+        *,
+        quotas: Quotas,
+        schemas: SchemaChecker,
     ) -> None:
         self._quotas = quotas
         self._codecs = codecs
+        self._schemas = schemas
         self._repository = repository
         self._zones = zones
 
@@ -87,7 +95,10 @@ class Checker:
             check_references(resource, known, findings)
             if isinstance(resource, Deployment):
                 self._check_deployment(batch, resource, findings)
-        for name, problem in await self._check_callers(tx, batch):
+        for name, problem in (
+            *await self._check_callers(tx, batch),
+            *await self._schemas.check(tx, batch),
+        ):
             found[name].append(problem)
         answer = {
             name: [replace(p, resource=name) for p in problems]
@@ -249,6 +260,14 @@ def _lost(change: Change) -> dict[str, str]:
             found[endpoint.endpoint] = "removed"
         elif _is_open(endpoint) and not new[endpoint.endpoint]:
             found[endpoint.endpoint] = "hidden"
+    there = {c.event_channel: c.endpoint for c in change.new.event_channels}
+    there |= {p.data_product: p.endpoint for p in change.new.data_products}
+    for offer, endpoint in (
+        *((c.event_channel, c.endpoint) for c in change.old.event_channels),
+        *((p.data_product, p.endpoint) for p in change.old.data_products),
+    ):
+        if there.get(offer) != endpoint:
+            found[offer] = "moved" if offer in there else "removed"
     return found
 
 

@@ -13,6 +13,9 @@ from typing import Any, Final, cast
 from google.protobuf.message import Message
 
 from cellplane.api.model.v1 import (
+    access_grant_pb2,
+    api_schema_pb2,
+    catalog_pb2,
     cell_pb2,
     component_pb2,
     deployment_pb2,
@@ -70,6 +73,9 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.DEPLOYMENT: deployment_pb2.Deployment,
         Kind.PROMOTION: promotion_pb2.Promotion,
         Kind.CELL: cell_pb2.Cell,
+        Kind.CATALOG_ENTRY: catalog_pb2.CatalogEntry,
+        Kind.API_SCHEMA: api_schema_pb2.ApiSchema,
+        Kind.ACCESS_GRANT: access_grant_pb2.AccessGrant,
         Kind.OPERATION: operation_pb2.Operation,
         Kind.EVENT_SUBSCRIPTION: event_subscription_pb2.EventSubscription,
     }
@@ -193,12 +199,22 @@ def intent_of(component: component_pb2.Component) -> component_pb2.Component:
         workload=component.workload,
         endpoints=component.endpoints,
         connections=sorted(component.connections, key=lambda c: c.connection),
+        event_channels=component.event_channels,
+        data_products=component.data_products,
     )
     variables = sorted(intent.workload.env, key=lambda v: v.name)
     del intent.workload.env[:]
     intent.workload.env.extend(variables)
+    offers: tuple[Any, ...] = (
+        *intent.endpoints,
+        *intent.event_channels,
+        *intent.data_products,
+    )
+    for offer in offers:
+        offer.description = ""
+        if offer.HasField("schema"):
+            offer.schema.ClearField("compatibility")
     for endpoint in intent.endpoints:
-        endpoint.description = ""
         visibilities = sorted(endpoint.visibilities)
         del endpoint.visibilities[:]
         endpoint.visibilities.extend(visibilities)
@@ -214,6 +230,8 @@ def release_of(component: component_pb2.Component) -> release_pb2.Release:
         workload=component.workload,
         endpoints=component.endpoints,
         connections=component.connections,
+        event_channels=component.event_channels,
+        data_products=component.data_products,
     )
     return release_pb2.Release(
         name=f"{component.name}/releases/r-{digest[:10]}", snapshot=snapshot, digest=digest

@@ -19,7 +19,17 @@ from cellplane.model.records import Record, Records
 from cellplane.model.repository import Repository
 from cellplane.store.database import Transaction
 
-_HISTORY = frozenset({Kind.RELEASE, Kind.PROMOTION, Kind.CELL, Kind.OPERATION})
+_HISTORY = frozenset(
+    {
+        Kind.RELEASE,
+        Kind.PROMOTION,
+        Kind.CELL,
+        Kind.OPERATION,
+        Kind.CATALOG_ENTRY,
+        Kind.API_SCHEMA,
+        Kind.ACCESS_GRANT,
+    }
+)
 """What stands in nobody's way: it follows from something else, or is a record of it."""
 _NAMED = 10
 
@@ -49,7 +59,10 @@ class Obstacle:
         """What stands in the way, and the way out."""
         if self.relation is Relation.BELONGS:
             return "belong to it: delete them first, or use force"
-        return "refer to it: change or delete them first"
+        return (
+            "refer to it: change or delete them first; `cellplane impact` tells who else would "
+            "break"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +128,10 @@ class Deleter:
         plan = await self.plan(tx, record, force=force)
         if plan.obstacles:
             raise _in_the_way(record.stored.name, plan.obstacles)
-        # A Cell goes with the last of its deployments, while its environment is still there.
-        removed = [record, *(r for r in plan.below if r.kind is not Kind.CELL)]
+        # A Cell goes with the last of its deployments, while its environment is still there; an
+        # entry of the catalog with the last that offers it.
+        derived = (Kind.CELL, Kind.CATALOG_ENTRY)
+        removed = [record, *(r for r in plan.below if r.kind not in derived)]
         await self._remove(tx, [r for r in removed if r.kind is Kind.DEPLOYMENT])
         await self._remove(tx, [r for r in removed if r.kind is not Kind.DEPLOYMENT])
 

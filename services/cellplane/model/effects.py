@@ -13,6 +13,7 @@ from cellplane.api.model.v1 import cell_pb2, component_pb2, deployment_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.cell.visibility import Visibility
 from cellplane.model.batch import Batch, Change, complete
+from cellplane.model.catalog.effects import Catalog
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
 from cellplane.model.domain.kinds import (
@@ -53,12 +54,18 @@ class Effects:
     """Applies what follows from batches."""
 
     def __init__(
-        self, codecs: Codecs, repository: Repository, records: Records, resolver: Resolver
+        self,
+        codecs: Codecs,
+        repository: Repository,
+        records: Records,
+        resolver: Resolver,
+        catalog: Catalog,
     ) -> None:
         self._codecs = codecs
         self._repository = repository
         self._records = records
         self._resolver = resolver
+        self._catalog = catalog
 
     async def apply(self, tx: Transaction, batch: Batch) -> None:
         """Bring about what a batch means; its resources are stored already.
@@ -67,6 +74,7 @@ class Effects:
             Invalid: public endpoints of the batch collide with others that are deployed.
         """
         await self._mention(tx, batch)
+        await self._catalog.keep(tx, batch)
         deployments = [*batch.of_kind(Kind.DEPLOYMENT), *await self._release(tx, batch)]
         moves = await self._moves(tx, batch, deployments)
         frames = await self._frames(tx, batch)
@@ -82,6 +90,7 @@ class Effects:
             for environment in moves.keys() | frames.keys() | secrets.keys()
         }
         await self._resolver.settle(tx, batch, shifts)
+        await self._catalog.settle(tx, batch, moves)
         await self._refuse_collisions(tx, moves)
 
     async def _mention(self, tx: Transaction, batch: Batch) -> None:

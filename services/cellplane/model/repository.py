@@ -33,7 +33,15 @@ from cellplane.model.statements import (
     UPDATE_DEPLOYED,
     WANT_DIRTY,
 )
-from cellplane.model.tables import calls, cells, counters, deployed, mentions, routes, statuses
+from cellplane.model.tables import (
+    calls,
+    cells,
+    counters,
+    deployed,
+    mentions,
+    routes,
+    statuses,
+)
 from cellplane.store.database import Transaction
 
 _MANY = 400

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from cellplane.cell.names import CellName
 from cellplane.model.batch import Batch
+from cellplane.model.catalog.in_force import read_grants
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.claims import Claim, claims_of
 from cellplane.model.domain.kinds import Kind, cell_name, project_of
@@ -23,6 +24,7 @@ from cellplane.model.domain.resolve import (
     EndpointKey,
     Surroundings,
     calls_of,
+    guarded,
     needs_of,
     resolve,
     touched_endpoints,
@@ -50,6 +52,8 @@ class Shift:
     """By secret reference: the keys whose readers must be looked at again."""
     everything: bool = False
     """Whether every component must be looked at again."""
+    again: frozenset[str] = frozenset()
+    """Components that must be looked at again, as they are."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,13 +86,15 @@ class Resolver:
     async def _settle(self, tx: Transaction, batch: Batch, name: str, shift: Shift) -> None:
         cells = set(shift.cells)
         environment_id = name.rsplit("/", 1)[-1]
-        likely = cells | {str(cell_name(project_of(c), environment_id)) for c in shift.moves}
+        likely = cells | {
+            str(cell_name(project_of(c), environment_id)) for c in (*shift.moves, *shift.again)
+        }
         owners = await self._whole.look_up(tx, batch, name, likely)
         if owners is None:
             return
         scene = _Scene(name=name, environment=owners.environment)
         changed: list[DeployedRow] = []
-        if shift.moves or shift.secrets or shift.everything:
+        if shift.moves or shift.secrets or shift.everything or shift.again:
             affected = await self._spread(tx, scene, shift)
             changed = await self._resolve(tx, batch, scene, shift.moves, affected)
             self._metrics.resolved(name, affected, [row.component for row in changed])
@@ -102,7 +108,7 @@ class Resolver:
         if shift.everything:
             moved = {*moves, *await self._repository.components_in(tx, scene.name)}
         else:
-            moved = set(moves)
+            moved = {*moves, *shift.again}
         await self._load(tx, scene, moved)
         before = dict(scene.components)
         for component, deployed in moves.items():
@@ -170,6 +176,10 @@ class Resolver:
         users = await self._repository.read_routes(
             tx, scene.name, {route for routes in own.values() for route in routes.values()}
         )
+        behind = {target for c in there.values() for target, _ in calls_of(c)}
+        grants = await read_grants(
+            tx, scene.name, guarded(scene.components.get(name) for name in {*there, *behind})
+        )
         changed: list[DeployedRow] = []
         for name in sorted(affected):
             old = scene.rows.get(name)
@@ -194,6 +204,7 @@ class Resolver:
                         key: frozenset(users.get(claim, ())) - {(name, key)}
                         for key, claim in own[name].items()
                     },
+                    grants=grants,
                 )
                 written = (
                     old.written

@@ -14,6 +14,9 @@ from google.longrunning import operations_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from cellplane.api.model.v1 import (
+    access_grant_pb2_grpc,
+    api_schema_pb2_grpc,
+    catalog_pb2_grpc,
     cell_pb2_grpc,
     component_pb2_grpc,
     deletion_pb2_grpc,
@@ -33,6 +36,14 @@ from cellplane.api.model.v1 import (
 )
 from cellplane.api.type.v1 import compile_pb2
 from cellplane.model.apply import Applier
+from cellplane.model.catalog.check import SchemaChecker
+from cellplane.model.catalog.effects import Catalog
+from cellplane.model.catalog.grants import GrantRows, Grants, end_in_time
+from cellplane.model.catalog.index import Index
+from cellplane.model.catalog.library import Library
+from cellplane.model.catalog.register import Register
+from cellplane.model.catalog.service import CatalogService
+from cellplane.model.catalog.service_schemas import AccessGrantService, ApiSchemaService
 from cellplane.model.cell_feed import CellFeed
 from cellplane.model.check import Checker
 from cellplane.model.convert import Codecs
@@ -140,8 +151,18 @@ async def serve_model(
     resolver = Resolver(
         codecs, repository, whole, metrics or ResolutionMetrics(CollectorRegistry())
     )
-    effects = Effects(codecs, repository, records, resolver)
-    checker = Checker(codecs, repository, Quotas(resources), zones)
+    library, index, rows = Library(), Index(database.dialect), GrantRows()
+    register = Register(codecs, records, index)
+    catalog = Catalog(records, register, library, rows)
+    grants = Grants(codecs, records, resolver, rows)
+    effects = Effects(codecs, repository, records, resolver, catalog)
+    checker = Checker(
+        codecs,
+        repository,
+        zones,
+        quotas=Quotas(resources),
+        schemas=SchemaChecker(library),
+    )
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)
     deleter = Deleter(codecs, repository, records, effects)
@@ -153,6 +174,7 @@ async def serve_model(
         checker=checker,
         effects=effects,
         deleter=deleter,
+        library=library,
     )
     promoter = Promoter(codecs, repository, records, checker, effects)
     applier = Applier(codecs, records, checker, effects)
@@ -166,11 +188,15 @@ async def serve_model(
         patience=changes.patience,
     )
     feed = Feed(database, resources, keep=changes.keep, keep_time=changes.keep_time)
+    async with database.transaction() as tx:
+        await register.rebuild(tx)
+    ending = Loop(name="grants", body=lambda: end_in_time(grants, transactions))
     # Another replica's commits ring here, too.
     async with (
         feed,
         database.listen(cell_feed.ring),
         _running(Loop(name="events", body=deliverer.run, clock=clock)),
+        _running(ending),
     ):
         for name, add, servicer in (
             (
@@ -221,7 +247,7 @@ async def serve_model(
             (
                 "ResourceService",
                 resource_pb2_grpc.add_ResourceServiceServicer_to_server,
-                ResourceService(transactions, applier, feed, repository),
+                ResourceService(transactions, applier, feed, repository, codecs, library),
             ),
             (
                 "EventSubscriptionService",
@@ -249,6 +275,21 @@ async def serve_model(
                 "OperationService",
                 operation_pb2_grpc.add_OperationServiceServicer_to_server,
                 OperationService(writes),
+            ),
+            (
+                "CatalogService",
+                catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
+                CatalogService(transactions, tokens, index),
+            ),
+            (
+                "ApiSchemaService",
+                api_schema_pb2_grpc.add_ApiSchemaServiceServicer_to_server,
+                ApiSchemaService(writes, transactions, records, library),
+            ),
+            (
+                "AccessGrantService",
+                access_grant_pb2_grpc.add_AccessGrantServiceServicer_to_server,
+                AccessGrantService(writes, transactions, records, grants),
             ),
             (
                 "WorkloadService",

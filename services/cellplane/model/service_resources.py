@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cellplane.api.model.v1 import cell_pb2, resource_pb2, resource_pb2_grpc
+from cellplane.api.model.v1 import cell_pb2, component_pb2, resource_pb2, resource_pb2_grpc
 from cellplane.api.type.v1 import change_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.model.apply import Applied, Applier, Outcome
+from cellplane.model.catalog.convert import inline_schemas
+from cellplane.model.catalog.library import Library
 from cellplane.model.cells import view
-from cellplane.model.convert import MESSAGES
+from cellplane.model.convert import MESSAGES, Codecs
 from cellplane.model.domain.kinds import Kind, kind_of
 from cellplane.model.repository import Repository
 from cellplane.model.transactions import Transactions
@@ -44,7 +48,11 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
         applier: Applier,
         feed: Feed,
         repository: Repository,
+        codecs: Codecs,
+        library: Library,
     ) -> None:
+        self._codecs = codecs
+        self._library = library
         self._transactions = transactions
         self._database = transactions.database
         self._applier = applier
@@ -56,10 +64,14 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
     ) -> resource_pb2.ApplyResourcesResponse:
         """Make many resources as they are given."""
         del context
+        # What takes time happens before the transaction.
+        await self._library.prepare(inline_schemas(_components(request)))
 
         async def work(tx: Transaction) -> resource_pb2.ApplyResourcesResponse:
             applied = await self._applier.apply(tx, request.resources)
-            return resource_pb2.ApplyResourcesResponse(resources=[_applied(a) for a in applied])
+            return resource_pb2.ApplyResourcesResponse(
+                resources=[self._applied(a) for a in applied]
+            )
 
         return await self._transactions.run(request, work, resource_pb2.ApplyResourcesResponse)
 
@@ -97,13 +109,23 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
             status = (await self._repository.read_statuses(tx, [cell.name])).get(cell.name)
         return view(cell, None if status is None else cell_pb2.Cell.FromString(status))
 
+    def _applied(self, applied: Applied) -> resource_pb2.AppliedResource:
+        answer = resource_pb2.AppliedResource(
+            outcome=_OUTCOMES[applied.outcome],
+            warnings=[self._codecs.problem.to_wire(w) for w in applied.warnings],
+        )
+        answer.resource.Pack(applied.resource)
+        if applied.previous is not None:
+            answer.previous.Pack(applied.previous)
+        return answer
 
-def _applied(applied: Applied) -> resource_pb2.AppliedResource:
-    answer = resource_pb2.AppliedResource(outcome=_OUTCOMES[applied.outcome])
-    answer.resource.Pack(applied.resource)
-    if applied.previous is not None:
-        answer.previous.Pack(applied.previous)
-    return answer
+
+def _components(request: resource_pb2.ApplyResourcesRequest) -> Iterator[component_pb2.Component]:
+    """Components of a request that can be read; what cannot is told with all findings."""
+    for packed in request.resources:
+        if packed.type_url.endswith(".Component"):
+            with contextlib.suppress(DecodeError):
+                yield component_pb2.Component.FromString(packed.value)
 
 
 def _check(request: resource_pb2.WatchResourcesRequest) -> None:

@@ -48,6 +48,7 @@ calls = sa.Table(
     sa.Column("target", sa.Text, primary_key=True),
     sa.Column("endpoint", sa.Text, primary_key=True),
     sa.Index("calls_target", "environment", "target", "endpoint"),
+    sa.Index("calls_by_target", "target", "endpoint"),
 )
 
 routes = sa.Table(
@@ -89,6 +90,44 @@ counters = sa.Table(
     metadata,
     sa.Column("counter", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+catalog_offers = sa.Table(
+    "catalog_offers",
+    metadata,
+    sa.Column("component", Name, primary_key=True),
+    sa.Column("environment", Name, primary_key=True),
+    sa.Column("offer", sa.Text, primary_key=True),
+    sa.Column("facts", sa.LargeBinary, nullable=False),
+)
+
+catalog_index = sa.Table(
+    "catalog_index",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("entry", Name, nullable=False),
+    sa.Column("component", Name, nullable=False),
+    sa.Column("offer", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("protocol", sa.Text, nullable=False),
+    sa.Column("visibilities", sa.Text, nullable=False),
+    sa.Index("catalog_index_entry", "entry", unique=True),
+)
+"""``words`` beside it is an index of its own kind on each database: see ``catalog.index``."""
+
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("environment", Name, primary_key=True),
+    sa.Column("provider", Name, nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("consumer", Name, nullable=False),
+    sa.Column("expire_time", UtcTime),
+    sa.Index("grants_provider", "provider"),
+    sa.Index("grants_consumer", "consumer"),
+    sa.Index("grants_expire_time", "expire_time"),
 )
 
 event_cursors = sa.Table(

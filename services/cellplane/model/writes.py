@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 from cellplane.cell.problem import Conflict, Invalid, NotFound, Problem
 from cellplane.model.apply import invalid
 from cellplane.model.batch import Batch, Change, complete
+from cellplane.model.catalog.convert import inline_schemas, take_schemas
+from cellplane.model.catalog.library import Library
 from cellplane.model.check import Checker
 from cellplane.model.convert import MESSAGES, Codecs
 from cellplane.model.delete import Deleter
@@ -45,6 +47,9 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "deployments": "deployment",
         "promotions": "promotion",
         "cells": "cell",
+        "catalogEntries": "catalog_entry",
+        "apiSchemas": "api_schema",
+        "accessGrants": "access_grant",
         "operations": "operation",
         "eventSubscriptions": "event_subscription",
     }
@@ -65,16 +70,21 @@ def collection_of(kind: Kind) -> Collection:
 class Methods(Generic[M]):
     """The standard methods of one kind, with its message's type."""
 
-    __slots__ = ("_delete", "_standard")
+    __slots__ = ("_delete", "_prepare", "_standard")
 
     def __init__(
-        self, standard: StandardMethods, delete: Callable[[Any], Awaitable[Empty]]
+        self,
+        standard: StandardMethods,
+        delete: Callable[[Any], Awaitable[Empty]],
+        prepare: Callable[[Any], Awaitable[None]],
     ) -> None:
         self._standard = standard
         self._delete = delete
+        self._prepare = prepare
 
     async def create(self, request: Any) -> M:
         """AIP-133."""
+        await self._prepare(request)
         return cast("M", await self._standard.create(request))
 
     async def get(self, request: Any) -> M:
@@ -91,6 +101,7 @@ class Methods(Generic[M]):
 
     async def update(self, request: Any) -> M:
         """AIP-134."""
+        await self._prepare(request)
         return cast("M", await self._standard.update(request))
 
     async def delete(self, request: Any) -> Empty:
@@ -111,7 +122,9 @@ class Writes:
         checker: Checker,
         effects: Effects,
         deleter: Deleter,
+        library: Library,
     ) -> None:
+        self._library = library
         self._transactions = transactions
         self._tokens = tokens
         self._codecs = codecs
@@ -142,7 +155,13 @@ class Writes:
             clock=self._transactions.clock,
             hooks=hooks,
         )
-        return Methods(standard, lambda request: self._delete(kind, request))
+        field = collection_of(kind).field
+
+        async def prepare(request: Any) -> None:
+            # What takes time happens before any transaction.
+            await self._library.prepare(inline_schemas([getattr(request, field)]))
+
+        return Methods(standard, lambda request: self._delete(kind, request), prepare)
 
     async def _delete(self, kind: Kind, request: Any) -> Empty:
         """Delete a resource (AIP-135), and with force what belongs to it."""
@@ -170,9 +189,10 @@ class Writes:
         field = collection_of(kind).field
 
         async def before_write(tx: Transaction, new: Any, old: Any) -> None:
+            uploads = {new.name: take_schemas(new)} if kind is Kind.COMPONENT else {}
             complete(self._codecs, kind, new)
             change = Change(kind=kind, name=new.name, old=old, new=new)
-            batch = Batch(self._codecs, self._records, [change])
+            batch = Batch(self._codecs, self._records, [change], uploads)
             _checked.set(batch)
             wrong = await self._checker.check(tx, batch)
             problems = [_inside(field, p) for some in wrong.values() for p in some]

@@ -11,6 +11,9 @@ import grpc.aio
 from google.protobuf.any_pb2 import Any as Packed
 
 from cellplane.api.model.v1 import (
+    access_grant_pb2_grpc,
+    api_schema_pb2_grpc,
+    catalog_pb2_grpc,
     cell_pb2,
     cell_pb2_grpc,
     component_pb2,
@@ -136,6 +139,9 @@ class Api:
         self.releases = release_pb2_grpc.ReleaseServiceStub(u)
         self.promotions = promotion_pb2_grpc.PromotionServiceStub(u)
         self.resources = resource_pb2_grpc.ResourceServiceStub(u)
+        self.catalog = catalog_pb2_grpc.CatalogServiceStub(u)
+        self.schemas = api_schema_pb2_grpc.ApiSchemaServiceStub(u)
+        self.grants = access_grant_pb2_grpc.AccessGrantServiceStub(u)
         self.cells = cell_pb2_grpc.CellServiceStub(self.service)
 
     async def apply(self, *resources: Any, **more: Any) -> resource_pb2.ApplyResourcesResponse:

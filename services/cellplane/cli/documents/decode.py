@@ -16,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from cellplane.cli import kinds
+from cellplane.cli.documents import schema_file
 from cellplane.cli.documents.nodes import Mapping, Node, Scalar, Sequence
 from cellplane.cli.documents.places import Finding, Place, Places
 from cellplane.cli.documents.scalars import (
@@ -151,6 +152,13 @@ class Reader:
                 node.place, path, f"is {_what(node)}, and fields are wanted: {fields}, and so on"
             )
             return
+        if name == schema_file.OFFER_SCHEMA:
+            node, own = schema_file.split(node)
+            if own:
+                try:
+                    schema_file.take(own, message)
+                except schema_file.Unreadable as unreadable:
+                    self.add(next(iter(own.values())).place, f"{path}.file", str(unreadable))
         self._message(node, message, path)
 
     def _scalar(self, node: Node, wanted: FieldDescriptor, path: str) -> Any:

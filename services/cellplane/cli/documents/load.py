@@ -16,7 +16,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from cellplane.cli import kinds
-from cellplane.cli.documents import check, nodes
+from cellplane.cli.documents import check, nodes, schema_file
 from cellplane.cli.documents.decode import Reader
 from cellplane.cli.documents.nodes import Broken, Mapping, Node, Scalar
 from cellplane.cli.documents.places import Finding, Place, Places
@@ -186,7 +186,11 @@ def _sources(filenames: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
         if name == "-":
             yield "<stdin>", None
         elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+            files = sorted(
+                p
+                for p in path.rglob("*")
+                if p.suffix in _SUFFIXES and p.is_file() and not schema_file.is_schema(p)
+            )
             if not files:
                 raise usage(f"folder {name} has no file that ends with {', '.join(_SUFFIXES)}")
             yield from ((str(file), file) for file in files)

@@ -16,10 +16,10 @@ from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cli.documents.load import Document
 from cellplane.cli.documents.places import Finding
-from cellplane.model.domain.kinds import Kind, environment_name, organization_of
+from cellplane.model.domain.kinds import Kind, environment_name, organization_of, project_of
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import check_references, references_of
-from cellplane.model.domain.resolve import Deployed
+from cellplane.model.domain.resolve import Deployed, calls_of
 from cellplane.model.domain.resolve_all import resolve_cells
 from cellplane.model.domain.resources import (
     Component,
@@ -136,6 +136,12 @@ def cells(world: World, environment: str) -> Iterator[tuple[ResolvedCell, list[F
                 if organization_of(c.name) == organization
             },
             {s.name: s for s in world.of(SecretReference)},
+            # Which grants are in force only a server knows: what they open is shown as open.
+            frozenset(
+                (target, endpoint, project_of(c.name))
+                for c in world.of(Component)
+                for target, endpoint in calls_of(c)
+            ),
         )
         for one in found.values():
             yield one.cell, [world.finding(p, p.resource) for p in one.problems]

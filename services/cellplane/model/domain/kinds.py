@@ -27,6 +27,9 @@ class Kind(Enum):
     DEPLOYMENT = "Deployment"
     PROMOTION = "Promotion"
     CELL = "Cell"
+    CATALOG_ENTRY = "CatalogEntry"
+    API_SCHEMA = "ApiSchema"
+    ACCESS_GRANT = "AccessGrant"
     OPERATION = "Operation"
     EVENT_SUBSCRIPTION = "EventSubscription"
 
@@ -46,6 +49,9 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.DEPLOYMENT: (*_COMPONENT, "deployments"),
         Kind.PROMOTION: (*_PROJECT, "promotions"),
         Kind.CELL: (*_PROJECT, "cells"),
+        Kind.CATALOG_ENTRY: (*_COMPONENT, "catalogEntries"),
+        Kind.API_SCHEMA: (*_COMPONENT, "apiSchemas"),
+        Kind.ACCESS_GRANT: (*_COMPONENT, "accessGrants"),
         Kind.OPERATION: ("organizations", "operations"),
         Kind.EVENT_SUBSCRIPTION: ("organizations", "eventSubscriptions"),
     }

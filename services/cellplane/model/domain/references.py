@@ -21,8 +21,10 @@ from cellplane.model.domain.kinds import (
     parent_of,
     project_of,
 )
+from cellplane.model.domain.offers import offers_of
 from cellplane.model.domain.resources import (
     Component,
+    ComponentEndpoint,
     Connection,
     Deployment,
     DeploymentPipeline,
@@ -85,6 +87,7 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
             return (
                 _parent(Kind.PROJECT, resource.name),
                 *_connections(resource.connections),
+                *_schemas(resource),
                 *_secrets(secret_uses(resource)),
             )
         case Deployment():
@@ -149,6 +152,23 @@ def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
                 target=target.component,
                 endpoint=target.endpoint,
             )
+            for number, offer in enumerate(target.offers):
+                yield Reference(
+                    field=f"connections[{index}].component_endpoint.offers[{number}]",
+                    kind=Kind.COMPONENT,
+                    target=target.component,
+                    endpoint=offer,
+                )
+
+
+def _schemas(component: Component) -> Iterable[Reference]:
+    for offer in offers_of(component):
+        if offer.schema is not None and offer.schema.api_schema:
+            yield Reference(
+                field=f"{offer.field}.schema.api_schema",
+                kind=Kind.API_SCHEMA,
+                target=offer.schema.api_schema,
+            )
 
 
 def check_references(resource: Resource, known: Mapping[str, object], findings: Findings) -> None:
@@ -176,9 +196,45 @@ def check_references(resource: Resource, known: Mapping[str, object], findings: 
                 "apply both together",
                 value=reference.target,
             )
-        elif isinstance(target, Component) and reference.endpoint:
+        elif reference.kind is Kind.API_SCHEMA and parent_of(reference.target) != resource.name:
+            at.add(
+                "OTHER_COMPONENT",
+                f'schema "{reference.target}" is kept of another component than {resource.name}: '
+                "keep it of this one",
+                value=reference.target,
+            )
+        elif isinstance(target, Component) and reference.field.endswith(".component"):
             where = findings.at(reference.field.removesuffix(".component"))
             check_reach(resource.name, target, reference.endpoint, where)
+    for index, connection in enumerate(getattr(resource, "connections", ())):
+        used = connection.component_endpoint
+        provider = known.get(used.component) if used is not None else None
+        if used is not None and isinstance(provider, Component):
+            where = findings.at("connections").at(index).at("component_endpoint")
+            check_offers(provider, used, where)
+
+
+def check_offers(provider: Component, used: ComponentEndpoint, at: Findings) -> None:
+    """Every channel and product that is used is there, and read through the endpoint that is."""
+    there = {o.offer: o.endpoint for o in offers_of(provider) if o.offer != o.endpoint}
+    for index, offer in enumerate(used.offers):
+        if there.get(offer) == used.endpoint:
+            continue
+        where = (
+            f'it is read through "{there[offer]}"'
+            if offer in there
+            else "it has "
+            + (
+                ", ".join(f'"{o}"' for o, e in sorted(there.items()) if e == used.endpoint)
+                or "none"
+            )
+        )
+        at.at("offers").at(index).add(
+            "OFFER_NOT_FOUND",
+            f'component "{provider.name}" offers no event channel or data product "{offer}" '
+            f'through endpoint "{used.endpoint}": {where}',
+            value=offer,
+        )
 
 
 def check_managed(managed: ManagedResource, at: Findings) -> None:

@@ -35,7 +35,8 @@ from cellplane.model.domain.default import (
     target_port,
 )
 from cellplane.model.domain.kinds import project_of
-from cellplane.model.domain.references import check_managed, check_reach
+from cellplane.model.domain.offers import offers_of
+from cellplane.model.domain.references import check_managed, check_offers, check_reach
 from cellplane.model.domain.resources import (
     Component,
     Connection,
@@ -51,6 +52,8 @@ EndpointKey: TypeAlias = tuple[str, str]
 """Name of a component, and id of its endpoint."""
 ANY_ENDPOINT: Final = "*"
 """Stands for every endpoint that callers name, also those that are not there."""
+GrantKey: TypeAlias = tuple[str, str, str]
+"""Name of a component, id of its endpoint, and name of the project that may connect to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ class Surroundings:
     """Secret references that it reads, by name."""
     claims: Mapping[str, frozenset[EndpointKey]] = field(default_factory=dict)
     """Who else claims what it does (``claims_of``)."""
+    grants: frozenset[GrantKey] = frozenset()
+    """Grants in force in the environment, of endpoints that need one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ def resolve(
             kind=written.component_kind,
             workload=default_workload(written),
             endpoints=tuple(
-                _endpoint(written, e, around.callers.get(e.endpoint, frozenset()))
+                _endpoint(written, e, _admitted(written, e, around))
                 for e in sorted(written.endpoints, key=lambda e: e.endpoint)
             ),
             connections=tuple(sorted(connections, key=lambda c: c.connection)),
@@ -167,7 +172,32 @@ def _bind(
     endpoint = check_reach(caller.name, provider, target.endpoint, where)
     if endpoint is None:
         return None
+    check_offers(provider, target, where)
+    if not _is_granted(caller.name, provider.name, endpoint, around.grants):
+        where.at("endpoint").add(
+            "GRANT_MISSING",
+            f'endpoint "{endpoint.endpoint}" of component "{provider.name}" needs a grant of its '
+            f'owner, and "{project_of(caller.name)}" has none in force in environment '
+            f'"{cell.environment}": ask for one with `cellplane grant ask`, or have it approved',
+            value=endpoint.endpoint,
+        )
+        return None
     return _bound(connection, caller, provider, endpoint)
+
+
+def _is_granted(
+    caller: str, provider: str, endpoint: Endpoint, grants: frozenset[GrantKey]
+) -> bool:
+    own = project_of(caller)
+    if not endpoint.requires_grant or own == project_of(provider):
+        return True
+    return (provider, endpoint.endpoint, own) in grants
+
+
+def _admitted(component: Component, endpoint: Endpoint, around: Surroundings) -> frozenset[str]:
+    """Who connects to an endpoint and may: a grant that is not in force opens nothing."""
+    callers = around.callers.get(endpoint.endpoint, frozenset())
+    return frozenset(c for c in callers if _is_granted(c, component.name, endpoint, around.grants))
 
 
 def _bound(
@@ -274,13 +304,21 @@ def outbound_of(component: ResolvedComponent) -> tuple[OutboundConnection, ...]:
 
 
 def calls_of(component: Component | None) -> frozenset[EndpointKey]:
-    """Every endpoint of a component that *component* connects to."""
+    """Everything that others offer and *component* uses: endpoints, and what is behind them."""
     if component is None:
         return frozenset()
     return frozenset(
-        (c.component_endpoint.component, c.component_endpoint.endpoint)
-        for c in component.connections
-        if c.component_endpoint is not None
+        (target.component, used)
+        for target in (c.component_endpoint for c in component.connections)
+        if target is not None
+        for used in (target.endpoint, *target.offers)
+    )
+
+
+def guarded(components: Iterable[Component | None]) -> frozenset[str]:
+    """Names of the components that have an endpoint which needs a grant."""
+    return frozenset(
+        c.name for c in components if c is not None and any(e.requires_grant for e in c.endpoints)
     )
 
 
@@ -289,22 +327,25 @@ def needs_of(component: Component | None) -> frozenset[EndpointKey | SecretKeys]
     return calls_of(component) | secrets_of(component)
 
 
-Face: TypeAlias = tuple[Protocol, int, int, bool, str]
+Face: TypeAlias = tuple[Protocol | None, int, int, bool, str, bool, str]
 
 
 def faces_of(component: Component | None) -> dict[str, Face]:
-    """What callers see of each endpoint."""
+    """What callers see of each endpoint, and of what is behind it."""
     if component is None:
         return {}
+    ports = {e.endpoint: target_port(e) for e in component.endpoints}
     return {
-        e.endpoint: (
-            e.protocol,
-            e.port,
-            target_port(e),
-            Visibility.ORGANIZATION in e.visibilities,
-            path(e),
+        o.offer: (
+            o.protocol,
+            o.port,
+            ports.get(o.endpoint, 0),
+            Visibility.ORGANIZATION in o.visibilities,
+            o.path,
+            o.requires_grant,
+            o.endpoint,
         )
-        for e in component.endpoints
+        for o in offers_of(component)
     }
 
 

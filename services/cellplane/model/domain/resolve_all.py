@@ -18,6 +18,7 @@ from cellplane.model.domain.kinds import cell_name, project_of
 from cellplane.model.domain.resolve import (
     Deployed,
     EndpointKey,
+    GrantKey,
     Resolution,
     Surroundings,
     calls_of,
@@ -40,6 +41,7 @@ def resolve_all(
     environment: Environment,
     deployed: Mapping[str, Deployed],
     secrets: Mapping[str, SecretReference],
+    grants: frozenset[GrantKey] = frozenset(),
 ) -> dict[str, Resolution]:
     """Resolve every component that is deployed in an environment, by name."""
     cells = {name: cell_name(project_of(name), last_segment(environment.name)) for name in deployed}
@@ -69,6 +71,7 @@ def resolve_all(
                     own: frozenset(users[claim] - {(name, own)})
                     for own, claim in claims[name].items()
                 },
+                grants=grants,
             ),
         )
         for name, one in sorted(deployed.items())
@@ -80,10 +83,11 @@ def resolve_cells(
     environment: Environment,
     deployed: Mapping[str, Deployed],
     secrets: Mapping[str, SecretReference],
+    grants: frozenset[GrantKey] = frozenset(),
 ) -> dict[str, CellResolution]:
     """Resolve every Cell of an environment, by name."""
     by_cell: dict[str, list[Resolution]] = defaultdict(list)
-    for name, one in resolve_all(environment, deployed, secrets).items():
+    for name, one in resolve_all(environment, deployed, secrets, grants).items():
         by_cell[str(cell_name(project_of(name), last_segment(environment.name)))].append(one)
     found: dict[str, CellResolution] = {}
     for name, resolutions in sorted(by_cell.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 
 from cellplane.cell.cell import Injection
 from cellplane.cell.protocol import Protocol
@@ -23,6 +24,25 @@ from cellplane.cell.workload import (
 )
 
 
+class SchemaFormat(Enum):
+    """How a schema is written."""
+
+    OPENAPI = "OPENAPI"
+    ASYNCAPI = "ASYNCAPI"
+    PROTOBUF = "PROTOBUF"
+    GRAPHQL = "GRAPHQL"
+    JSON_SCHEMA = "JSON_SCHEMA"
+
+
+class SchemaCompatibility(Enum):
+    """What becomes of a schema that breaks those who use the one before."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    NONE = "NONE"
+    WARN = "WARN"
+    REFUSE = "REFUSE"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
     """The outermost owner; nothing refers across."""
@@ -33,6 +53,7 @@ class Organization:
     placement: PlacementRequirement | None = None
     project_quota: int = 0
     """0 is any number."""
+    schema_compatibility: SchemaCompatibility = SchemaCompatibility.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +94,25 @@ class Project:
     placement: PlacementRequirement | None = None
     component_quota: int = 0
     """0 is any number."""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineSchema:
+    """A schema that comes along."""
+
+    format: SchemaFormat
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSchema:
+    """The schema of something that a component offers."""
+
+    api_schema: str = ""
+    inline: InlineSchema | None = None
+    version: str = ""
+    compatibility: SchemaCompatibility = SchemaCompatibility.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +128,30 @@ class Endpoint:
     hostname: str = ""
     description: str = ""
     traffic_policy: TrafficPolicy | None = None
+    schema: OfferSchema | None = None
+    requires_grant: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventChannel:
+    """A stream of events, read through an endpoint."""
+
+    event_channel: str
+    endpoint: str
+    address: str = ""
+    schema: OfferSchema | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataProduct:
+    """Data that others use, read through an endpoint."""
+
+    data_product: str
+    endpoint: str
+    address: str = ""
+    schema: OfferSchema | None = None
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +160,8 @@ class ComponentEndpoint:
 
     component: str
     endpoint: str
+    offers: tuple[str, ...] = ()
+    """Ids of event channels and data products that are used through it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +230,8 @@ class Component:
     endpoints: tuple[Endpoint, ...] = ()
     connections: tuple[Connection, ...] = ()
     auto_deploy: bool | None = None
+    event_channels: tuple[EventChannel, ...] = ()
+    data_products: tuple[DataProduct, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

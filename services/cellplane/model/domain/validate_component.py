@@ -21,6 +21,7 @@ from cellplane.model.domain.default import RUN_ONCE, default_resources, public_p
 from cellplane.model.domain.quantity import bytes_of, is_quantity, milli_of
 from cellplane.model.domain.references import check_managed
 from cellplane.model.domain.resources import Component, Connection, Endpoint
+from cellplane.model.domain.validate_offers import check_offers
 from cellplane.model.domain.validate_traffic import check_traffic
 
 RESERVED_COMPONENTS: Final = frozenset({addresses.EGRESS_GATEWAY})
@@ -47,6 +48,7 @@ def validate_component(component: Component, zones: Collection[str]) -> list[Pro
             value=own_id,
         )
     _check_endpoints(component, findings.at("endpoints"))
+    check_offers(component, findings)
     _check_connections(component.connections, findings.at("connections"))
     _check_variables(component, findings)
     _check_workload(component, zones, findings.at("workload"))

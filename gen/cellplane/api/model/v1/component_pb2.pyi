@@ -13,6 +13,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,6 +24,74 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SchemaFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SchemaFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SchemaFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEMA_FORMAT_UNSPECIFIED: _SchemaFormat.ValueType  # 0
+    """Not a format; refused."""
+    SCHEMA_FORMAT_OPENAPI: _SchemaFormat.ValueType  # 1
+    """OpenAPI 3.0 or 3.1, as YAML or JSON."""
+    SCHEMA_FORMAT_ASYNCAPI: _SchemaFormat.ValueType  # 2
+    """AsyncAPI 2 or 3, as YAML or JSON."""
+    SCHEMA_FORMAT_PROTOBUF: _SchemaFormat.ValueType  # 3
+    """Protocol Buffers: a serialized `FileDescriptorSet`, or the source of one
+    file that imports nothing but what comes with the compiler.
+    """
+    SCHEMA_FORMAT_GRAPHQL: _SchemaFormat.ValueType  # 4
+    """The GraphQL schema definition language."""
+    SCHEMA_FORMAT_JSON_SCHEMA: _SchemaFormat.ValueType  # 5
+    """JSON Schema, as YAML or JSON."""
+
+class SchemaFormat(_SchemaFormat, metaclass=_SchemaFormatEnumTypeWrapper):
+    """How a schema is written."""
+
+SCHEMA_FORMAT_UNSPECIFIED: SchemaFormat.ValueType  # 0
+"""Not a format; refused."""
+SCHEMA_FORMAT_OPENAPI: SchemaFormat.ValueType  # 1
+"""OpenAPI 3.0 or 3.1, as YAML or JSON."""
+SCHEMA_FORMAT_ASYNCAPI: SchemaFormat.ValueType  # 2
+"""AsyncAPI 2 or 3, as YAML or JSON."""
+SCHEMA_FORMAT_PROTOBUF: SchemaFormat.ValueType  # 3
+"""Protocol Buffers: a serialized `FileDescriptorSet`, or the source of one
+file that imports nothing but what comes with the compiler.
+"""
+SCHEMA_FORMAT_GRAPHQL: SchemaFormat.ValueType  # 4
+"""The GraphQL schema definition language."""
+SCHEMA_FORMAT_JSON_SCHEMA: SchemaFormat.ValueType  # 5
+"""JSON Schema, as YAML or JSON."""
+Global___SchemaFormat: _TypeAlias = SchemaFormat  # noqa: Y015
+
+class _SchemaCompatibility:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SchemaCompatibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SchemaCompatibility.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEMA_COMPATIBILITY_UNSPECIFIED: _SchemaCompatibility.ValueType  # 0
+    """What the organization says; a warning if it says nothing."""
+    SCHEMA_COMPATIBILITY_NONE: _SchemaCompatibility.ValueType  # 1
+    """Nothing is checked."""
+    SCHEMA_COMPATIBILITY_WARN: _SchemaCompatibility.ValueType  # 2
+    """It is stored, and the answer warns."""
+    SCHEMA_COMPATIBILITY_REFUSE: _SchemaCompatibility.ValueType  # 3
+    """It is refused."""
+
+class SchemaCompatibility(_SchemaCompatibility, metaclass=_SchemaCompatibilityEnumTypeWrapper):
+    """What becomes of a schema that breaks those who use the one before."""
+
+SCHEMA_COMPATIBILITY_UNSPECIFIED: SchemaCompatibility.ValueType  # 0
+"""What the organization says; a warning if it says nothing."""
+SCHEMA_COMPATIBILITY_NONE: SchemaCompatibility.ValueType  # 1
+"""Nothing is checked."""
+SCHEMA_COMPATIBILITY_WARN: SchemaCompatibility.ValueType  # 2
+"""It is stored, and the answer warns."""
+SCHEMA_COMPATIBILITY_REFUSE: SchemaCompatibility.ValueType  # 3
+"""It is refused."""
+Global___SchemaCompatibility: _TypeAlias = SchemaCompatibility  # noqa: Y015
 
 @_typing.final
 class Component(_message.Message):
@@ -64,6 +133,8 @@ class Component(_message.Message):
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     AUTO_DEPLOY_FIELD_NUMBER: _builtins.int
     LATEST_RELEASE_FIELD_NUMBER: _builtins.int
+    EVENT_CHANNELS_FIELD_NUMBER: _builtins.int
+    DATA_PRODUCTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*/components/*`."""
     uid: _builtins.str
@@ -106,6 +177,16 @@ class Component(_message.Message):
     def connections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Connection]:
         """What it calls. A component reaches exactly what stands here."""
 
+    @_builtins.property
+    def event_channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventChannel]:
+        """Streams of events that others may read. Ids are unique among endpoints,
+        event channels and data products.
+        """
+
+    @_builtins.property
+    def data_products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataProduct]:
+        """Data that others may use."""
+
     def __init__(
         self,
         *,
@@ -123,10 +204,12 @@ class Component(_message.Message):
         connections: _abc.Iterable[Global___Connection] | None = ...,
         auto_deploy: _builtins.bool | None = ...,
         latest_release: _builtins.str = ...,
+        event_channels: _abc.Iterable[Global___EventChannel] | None = ...,
+        data_products: _abc.Iterable[Global___DataProduct] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "data_products", b"data_products", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "event_channels", b"event_channels", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
     _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015
@@ -149,6 +232,8 @@ class Endpoint(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    REQUIRES_GRANT_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """Its id, unique in the component."""
     protocol: _endpoint_pb2.Protocol.ValueType
@@ -167,6 +252,8 @@ class Endpoint(_message.Message):
     """
     description: _builtins.str
     """What it offers, for people."""
+    requires_grant: _builtins.bool
+    """Whether other projects need a grant of its owner to connect to it."""
     @_builtins.property
     def visibilities(self) -> _containers.RepeatedScalarFieldContainer[_endpoint_pb2.Visibility.ValueType]:
         """Who may reach it beside its own project."""
@@ -174,6 +261,10 @@ class Endpoint(_message.Message):
     @_builtins.property
     def traffic_policy(self) -> _traffic_policy_pb2.TrafficPolicy:
         """What gateways do with its traffic. For public and organization endpoints."""
+
+    @_builtins.property
+    def schema(self) -> Global___OfferSchema:
+        """What it looks like to who calls it."""
 
     def __init__(
         self,
@@ -187,16 +278,164 @@ class Endpoint(_message.Message):
         hostname: _builtins.str = ...,
         description: _builtins.str = ...,
         traffic_policy: _traffic_policy_pb2.TrafficPolicy | None = ...,
+        schema: Global___OfferSchema | None = ...,
+        requires_grant: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "target_port", b"target_port", "traffic_policy", b"traffic_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "schema", b"schema", "target_port", b"target_port", "traffic_policy", b"traffic_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "requires_grant", b"requires_grant", "schema", b"schema", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_port: _TypeAlias = _typing.Literal["target_port"]  # noqa: Y015
     _WhichOneofArgType__target_port: _TypeAlias = _typing.Literal["_target_port", b"_target_port"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__target_port) -> _WhichOneofReturnType__target_port | None: ...
 
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
+
+@_typing.final
+class EventChannel(_message.Message):
+    """A stream of events that others may read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_CHANNEL_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    event_channel: _builtins.str
+    """Its id, unique in the component."""
+    endpoint: _builtins.str
+    """Id of the component's endpoint through which it is read."""
+    address: _builtins.str
+    """Where it is behind that endpoint, such as a topic."""
+    description: _builtins.str
+    """What it tells, for people."""
+    @_builtins.property
+    def schema(self) -> Global___OfferSchema:
+        """What its events look like."""
+
+    def __init__(
+        self,
+        *,
+        event_channel: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        address: _builtins.str = ...,
+        schema: Global___OfferSchema | None = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schema", b"schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "description", b"description", "endpoint", b"endpoint", "event_channel", b"event_channel", "schema", b"schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventChannel: _TypeAlias = EventChannel  # noqa: Y015
+
+@_typing.final
+class DataProduct(_message.Message):
+    """Data that others may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_PRODUCT_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    data_product: _builtins.str
+    """Its id, unique in the component."""
+    endpoint: _builtins.str
+    """Id of the component's endpoint through which it is read."""
+    address: _builtins.str
+    """Where it is behind that endpoint, such as a table."""
+    description: _builtins.str
+    """What it holds, for people."""
+    @_builtins.property
+    def schema(self) -> Global___OfferSchema:
+        """What its data looks like."""
+
+    def __init__(
+        self,
+        *,
+        data_product: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
+        address: _builtins.str = ...,
+        schema: Global___OfferSchema | None = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schema", b"schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "data_product", b"data_product", "description", b"description", "endpoint", b"endpoint", "schema", b"schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DataProduct: _TypeAlias = DataProduct  # noqa: Y015
+
+@_typing.final
+class OfferSchema(_message.Message):
+    """The schema of something that a component offers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_SCHEMA_FIELD_NUMBER: _builtins.int
+    INLINE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    COMPATIBILITY_FIELD_NUMBER: _builtins.int
+    api_schema: _builtins.str
+    """A schema that is kept of this component. `inline` becomes one."""
+    version: _builtins.str
+    """The version of what is offered. Default: what the schema says."""
+    compatibility: Global___SchemaCompatibility.ValueType
+    """What becomes of a schema that breaks those who use the one before. Default:
+    what the organization says.
+    """
+    @_builtins.property
+    def inline(self) -> Global___InlineSchema:
+        """A schema to be kept. The command line reads it from `file`."""
+
+    def __init__(
+        self,
+        *,
+        api_schema: _builtins.str = ...,
+        inline: Global___InlineSchema | None = ...,
+        version: _builtins.str = ...,
+        compatibility: Global___SchemaCompatibility.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inline", b"inline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_schema", b"api_schema", "compatibility", b"compatibility", "inline", b"inline", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferSchema: _TypeAlias = OfferSchema  # noqa: Y015
+
+@_typing.final
+class InlineSchema(_message.Message):
+    """A schema that comes along."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    format: Global___SchemaFormat.ValueType
+    """How it is written."""
+    content: _builtins.bytes
+    """The document; a set of file descriptors for protobuf, or the source of one
+    file.
+    """
+    def __init__(
+        self,
+        *,
+        format: Global___SchemaFormat.ValueType = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InlineSchema: _TypeAlias = InlineSchema  # noqa: Y015
 
 @_typing.final
 class Connection(_message.Message):
@@ -256,19 +495,25 @@ class ComponentEndpoint(_message.Message):
 
     COMPONENT_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
     component: _builtins.str
     """The component."""
     endpoint: _builtins.str
     """Id of its endpoint."""
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the event channels and data products that are used through it."""
+
     def __init__(
         self,
         *,
         component: _builtins.str = ...,
         endpoint: _builtins.str = ...,
+        offers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "endpoint", b"endpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "endpoint", b"endpoint", "offers", b"offers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

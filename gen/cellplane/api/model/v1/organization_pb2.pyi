@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cellplane.api.model.v1 import component_pb2 as _component_pb2
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
 from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from collections import abc as _abc
@@ -62,6 +63,7 @@ class Organization(_message.Message):
     ENCRYPTION_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
     PROJECT_QUOTA_FIELD_NUMBER: _builtins.int
+    SCHEMA_COMPATIBILITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*`."""
     uid: _builtins.str
@@ -82,6 +84,10 @@ class Organization(_message.Message):
     """
     project_quota: _builtins.int
     """How many projects it may have. 0: any number."""
+    schema_compatibility: _component_pb2.SchemaCompatibility.ValueType
+    """What becomes of a schema that breaks those who use the one before, where
+    what is offered does not say. Default: it is stored, with a warning.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -113,10 +119,11 @@ class Organization(_message.Message):
         encryption: _endpoint_pb2.Encryption.ValueType = ...,
         placement: _placement_pb2.PlacementRequirement | None = ...,
         project_quota: _builtins.int = ...,
+        schema_compatibility: _component_pb2.SchemaCompatibility.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "schema_compatibility", b"schema_compatibility", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,6 +60,7 @@ class Project(_message.Message):
     DEPLOYMENT_PIPELINE_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
     COMPONENT_QUOTA_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*`."""
     uid: _builtins.str
@@ -74,6 +75,10 @@ class Project(_message.Message):
     """The pipeline that its releases go through."""
     component_quota: _builtins.int
     """How many components it may have. 0: any number."""
+    owner: _builtins.str
+    """Who owns what it offers: a team, as the organization calls it. Default: the
+    project's id.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -104,10 +109,11 @@ class Project(_message.Message):
         deployment_pipeline: _builtins.str = ...,
         placement: _placement_pb2.PlacementRequirement | None = ...,
         component_quota: _builtins.int = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "placement", b"placement", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "placement", b"placement", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

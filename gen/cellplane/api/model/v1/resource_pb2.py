@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from cellplane.api.type.v1 import access_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_access__pb2
 from cellplane.api.type.v1 import change_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_change__pb2
+from cellplane.api.type.v1 import problem_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_problem__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%cellplane/api/model/v1/resource.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\"cellplane/api/type/v1/change.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/protobuf/any.proto\"\x9b\x01\n\x15\x41pplyResourcesRequest\x12\x38\n\tresources\x18\x01 \x03(\x0b\x32\x14.google.protobuf.AnyB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x03 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"Z\n\x16\x41pplyResourcesResponse\x12@\n\tresources\x18\x01 \x03(\x0b\x32\'.cellplane.api.model.v1.AppliedResourceB\x04\xe2\x41\x01\x03\"\x82\x02\n\x0f\x41ppliedResource\x12\x46\n\x07outcome\x18\x01 \x01(\x0e\x32/.cellplane.api.model.v1.AppliedResource.OutcomeB\x04\xe2\x41\x01\x03\x12,\n\x08resource\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\x12,\n\x08previous\x18\x03 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0b\n\x07UPDATED\x10\x02\x12\r\n\tUNCHANGED\x10\x03\"f\n\x15WatchResourcesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\x05kinds\x18\x02 \x03(\tB\x0c\xe2\x41\x01\x01\xbaH\x05\x92\x01\x02\x10 \x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"M\n\x16WatchResourcesResponse\x12\x33\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1d.cellplane.api.type.v1.ChangeB\x04\xe2\x41\x01\x03\x32\xca\x02\n\x0fResourceService\x12\xa7\x01\n\x0e\x41pplyResources\x12-.cellplane.api.model.v1.ApplyResourcesRequest\x1a..cellplane.api.model.v1.ApplyResourcesResponse\"6\x8a\xb2\x19\x14\n\x0fresources.apply\x12\x01\x01\x82\xd3\xe4\x93\x02\x18\"\x13/v1/resources:apply:\x01*\x12\x8c\x01\n\x0eWatchResources\x12-.cellplane.api.model.v1.WatchResourcesRequest\x1a..cellplane.api.model.v1.WatchResourcesResponse\"\x19\x8a\xb2\x19\x15\n\x0fresources.watch\x12\x02\x01\x02\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%cellplane/api/model/v1/resource.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\"cellplane/api/type/v1/change.proto\x1a#cellplane/api/type/v1/problem.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/protobuf/any.proto\"\x9b\x01\n\x15\x41pplyResourcesRequest\x12\x38\n\tresources\x18\x01 \x03(\x0b\x32\x14.google.protobuf.AnyB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12\x1b\n\rvalidate_only\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x03 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"Z\n\x16\x41pplyResourcesResponse\x12@\n\tresources\x18\x01 \x03(\x0b\x32\'.cellplane.api.model.v1.AppliedResourceB\x04\xe2\x41\x01\x03\"\xba\x02\n\x0f\x41ppliedResource\x12\x46\n\x07outcome\x18\x01 \x01(\x0e\x32/.cellplane.api.model.v1.AppliedResource.OutcomeB\x04\xe2\x41\x01\x03\x12,\n\x08resource\x18\x02 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\x12,\n\x08previous\x18\x03 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\x12\x36\n\x08warnings\x18\x1e \x03(\x0b\x32\x1e.cellplane.api.type.v1.ProblemB\x04\xe2\x41\x01\x03\"K\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0b\n\x07UPDATED\x10\x02\x12\r\n\tUNCHANGED\x10\x03\"f\n\x15WatchResourcesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\x05kinds\x18\x02 \x03(\tB\x0c\xe2\x41\x01\x01\xbaH\x05\x92\x01\x02\x10 \x12\x1a\n\x0cresume_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"M\n\x16WatchResourcesResponse\x12\x33\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1d.cellplane.api.type.v1.ChangeB\x04\xe2\x41\x01\x03\x32\xca\x02\n\x0fResourceService\x12\xa7\x01\n\x0e\x41pplyResources\x12-.cellplane.api.model.v1.ApplyResourcesRequest\x1a..cellplane.api.model.v1.ApplyResourcesResponse\"6\x8a\xb2\x19\x14\n\x0fresources.apply\x12\x01\x01\x82\xd3\xe4\x93\x02\x18\"\x13/v1/resources:apply:\x01*\x12\x8c\x01\n\x0eWatchResources\x12-.cellplane.api.model.v1.WatchResourcesRequest\x1a..cellplane.api.model.v1.WatchResourcesResponse\"\x19\x8a\xb2\x19\x15\n\x0fresources.watch\x12\x02\x01\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +53,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLIEDRESOURCE'].fields_by_name['resource']._serialized_options = b'\342A\001\003'
   _globals['_APPLIEDRESOURCE'].fields_by_name['previous']._loaded_options = None
   _globals['_APPLIEDRESOURCE'].fields_by_name['previous']._serialized_options = b'\342A\001\003'
+  _globals['_APPLIEDRESOURCE'].fields_by_name['warnings']._loaded_options = None
+  _globals['_APPLIEDRESOURCE'].fields_by_name['warnings']._serialized_options = b'\342A\001\003'
   _globals['_WATCHRESOURCESREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_WATCHRESOURCESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\001'
   _globals['_WATCHRESOURCESREQUEST'].fields_by_name['kinds']._loaded_options = None
@@ -64,18 +67,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOURCESERVICE'].methods_by_name['ApplyResources']._serialized_options = b'\212\262\031\024\n\017resources.apply\022\001\001\202\323\344\223\002\030\"\023/v1/resources:apply:\001*'
   _globals['_RESOURCESERVICE'].methods_by_name['WatchResources']._loaded_options = None
   _globals['_RESOURCESERVICE'].methods_by_name['WatchResources']._serialized_options = b'\212\262\031\025\n\017resources.watch\022\002\001\002'
-  _globals['_APPLYRESOURCESREQUEST']._serialized_start=286
-  _globals['_APPLYRESOURCESREQUEST']._serialized_end=441
-  _globals['_APPLYRESOURCESRESPONSE']._serialized_start=443
-  _globals['_APPLYRESOURCESRESPONSE']._serialized_end=533
-  _globals['_APPLIEDRESOURCE']._serialized_start=536
-  _globals['_APPLIEDRESOURCE']._serialized_end=794
-  _globals['_APPLIEDRESOURCE_OUTCOME']._serialized_start=719
-  _globals['_APPLIEDRESOURCE_OUTCOME']._serialized_end=794
-  _globals['_WATCHRESOURCESREQUEST']._serialized_start=796
-  _globals['_WATCHRESOURCESREQUEST']._serialized_end=898
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=900
-  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=977
-  _globals['_RESOURCESERVICE']._serialized_start=980
-  _globals['_RESOURCESERVICE']._serialized_end=1310
+  _globals['_APPLYRESOURCESREQUEST']._serialized_start=323
+  _globals['_APPLYRESOURCESREQUEST']._serialized_end=478
+  _globals['_APPLYRESOURCESRESPONSE']._serialized_start=480
+  _globals['_APPLYRESOURCESRESPONSE']._serialized_end=570
+  _globals['_APPLIEDRESOURCE']._serialized_start=573
+  _globals['_APPLIEDRESOURCE']._serialized_end=887
+  _globals['_APPLIEDRESOURCE_OUTCOME']._serialized_start=812
+  _globals['_APPLIEDRESOURCE_OUTCOME']._serialized_end=887
+  _globals['_WATCHRESOURCESREQUEST']._serialized_start=889
+  _globals['_WATCHRESOURCESREQUEST']._serialized_end=991
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_start=993
+  _globals['_WATCHRESOURCESRESPONSE']._serialized_end=1070
+  _globals['_RESOURCESERVICE']._serialized_start=1073
+  _globals['_RESOURCESERVICE']._serialized_end=1403
 # @@protoc_insertion_point(module_scope)

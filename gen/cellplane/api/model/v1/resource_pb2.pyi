@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from cellplane.api.type.v1 import change_pb2 as _change_pb2
+from cellplane.api.type.v1 import problem_pb2 as _problem_pb2
 from collections import abc as _abc
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
@@ -116,6 +117,7 @@ class AppliedResource(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     RESOURCE_FIELD_NUMBER: _builtins.int
     PREVIOUS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     outcome: Global___AppliedResource.Outcome.ValueType
     """What was done."""
     @_builtins.property
@@ -126,16 +128,21 @@ class AppliedResource(_message.Message):
     def previous(self) -> _any_pb2.Any:
         """The resource as it was; unset if it was created."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_problem_pb2.Problem]:
+        """What is stored, but should be known, such as a schema that breaks others."""
+
     def __init__(
         self,
         *,
         outcome: Global___AppliedResource.Outcome.ValueType = ...,
         resource: _any_pb2.Any | None = ...,
         previous: _any_pb2.Any | None = ...,
+        warnings: _abc.Iterable[_problem_pb2.Problem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["previous", b"previous", "resource", b"resource"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "previous", b"previous", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "previous", b"previous", "resource", b"resource", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
