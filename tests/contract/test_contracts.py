@@ -188,7 +188,9 @@ def test_a13_custom_methods() -> None:
     for method in methods():
         if usual.match(method.name) or deviates(13, method.name):
             continue
-        assert re.fullmatch(r"(Apply|Watch|Report|Plan|Start)[A-Z]\w+", method.name), method.name
+        assert re.fullmatch(
+            r"(Apply|Explain|Watch|Report|Plan|Simulate|Start)[A-Z]\w+", method.name
+        ), method.name
         assert method.input_type.name == f"{method.name}Request"
 
 

@@ -37,7 +37,7 @@ def what_if(
         raise usage(f"{filename} is no list of events: write one, or a world with events")
     chosen = profiles.load(profile, organization)
     request = {"parent": f"organizations/{chosen.organization}", "events": events}
-    _write(run(call(chosen, "PreviewDecisions", request)), output)
+    _write(run(call(chosen, "PlanDecisions", request)), output)
 
 
 def drain_plan(

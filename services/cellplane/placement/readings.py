@@ -70,9 +70,9 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
             ],
         )
 
-    async def PreviewDecisions(  # noqa: N802 - the contract's name
-        self, request: decision_pb2.PreviewDecisionsRequest, context: Any
-    ) -> decision_pb2.PreviewDecisionsResponse:
+    async def PlanDecisions(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.PlanDecisionsRequest, context: Any
+    ) -> decision_pb2.PlanDecisionsResponse:
         """See ``placement/v1/decision.proto``."""
         del context
         organization = request.parent.removeprefix("organizations/")
@@ -82,12 +82,14 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
 
     async def PlanDrain(  # noqa: N802 - the contract's name
         self, request: decision_pb2.PlanDrainRequest, context: Any
-    ) -> decision_pb2.PreviewDecisionsResponse:
+    ) -> decision_pb2.PlanDrainResponse:
         """See ``placement/v1/decision.proto``."""
         del context
         match request.name.split("/"):
             case ["organizations", organization, "dataPlanes", data_plane]:
-                return self._preview(organization, [{"event": "drain", "data_plane": data_plane}])
+                events = [{"event": "drain", "data_plane": data_plane}]
+                plan = self._preview(organization, events)
+                return decision_pb2.PlanDrainResponse(changes=plan.changes, brake=plan.brake)
             case _:
                 raise _malformed("name", request.name, "organizations/*/dataPlanes/*")
 
@@ -101,9 +103,7 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
             response.steps.add().update(report)
         return response
 
-    def _preview(
-        self, organization: str, events: list[Any]
-    ) -> decision_pb2.PreviewDecisionsResponse:
+    def _preview(self, organization: str, events: list[Any]) -> decision_pb2.PlanDecisionsResponse:
         fleet = self._engine.deciding.copy(organization)
         planes = [p.data_plane for p in fleet.index.planes if p is not None]
         happening = document.read_events(events, planes)
@@ -111,7 +111,7 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
         keeper = Keeper(fleet=fleet)
         for event in happening:
             list(apply(keeper, event, organization))
-        response = decision_pb2.PreviewDecisionsResponse(brake=keeper.brake)
+        response = decision_pb2.PlanDecisionsResponse(brake=keeper.brake)
         for cell in sorted({*before, *fleet.cells}):
             resident = fleet.cells.get(cell)
             decision = resident.decision if resident is not None else None

@@ -18,7 +18,7 @@ from cellplane.placement.scheduler.index import Index, slots_of
 from cellplane.placement.scheduler.scores import STICKINESS, above_spread, cell_hash
 from cellplane.placement.scheduler.shares import Shares, room, shares
 from cellplane.placement.scheduler.snapshot import Amounts, Demand, Previous, Snapshot, bind
-from cellplane.placement.scheduler.spread import Item, choose, excess, holds, loosened
+from cellplane.placement.scheduler.spread import Item, SearchEnded, choose, excess, holds, loosened
 from cellplane.placement.scheduler.trace import (
     CANDIDATES,
     Candidate,
@@ -52,7 +52,7 @@ class Unplaceable:
 
     reason: str
     """One CamelCase word: ``NoDataPlanes``, ``TooFewDataPlanes``, ``TooLittleCapacity``,
-    ``SpreadImpossible``, ``DivisionImpossible``, ``VolumesWouldMove``."""
+    ``SpreadImpossible``, ``DivisionImpossible``, ``VolumesWouldMove``, ``SearchEnded``."""
     data_planes: tuple[str, ...]
     """Where it stays, sorted; empty for a new Cell."""
     fitting_data_planes: tuple[str, ...]
@@ -82,7 +82,11 @@ def decide_on(
 ) -> Decision:
     """The same, where planes are indexed already; *own* is what the Cell is counted for there."""
     view = look(feasible, demand, previous, own)
-    picked = _Chooser(view).run()
+    ended = False
+    try:
+        picked = _Chooser(view).run()
+    except SearchEnded:
+        picked, ended = None, True
     index = feasible.index
     kept = tuple(
         sorted(
@@ -92,7 +96,7 @@ def decide_on(
         )
     )
     if picked is None:
-        return _unplaceable(view, kept, impossible=True)
+        return _unplaceable(view, kept, impossible=True, ended=ended)
     chosen, split = picked
     names = tuple(index.names(chosen))
     if demand.stateful and kept and not set(previous.data_planes) <= set(names):
@@ -331,8 +335,10 @@ def _free(view: View, slot: int) -> dict[str, int]:
     return {name: most - plane.used.get(name, 0) for name, most in plane.allocatable.items()}
 
 
-def _unplaceable(view: View, kept: tuple[str, ...], *, impossible: bool) -> Unplaceable:
-    reason = _reason(view, impossible=impossible)
+def _unplaceable(
+    view: View, kept: tuple[str, ...], *, impossible: bool, ended: bool = False
+) -> Unplaceable:
+    reason = "SearchEnded" if ended else _reason(view, impossible=impossible)
     index = view.feasible.index
     fitting = set(index.names(view.staying))
     return Unplaceable(

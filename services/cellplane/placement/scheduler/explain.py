@@ -73,6 +73,12 @@ def unplaceable(
                 f"no {demand.copies} of {feasible} feasible data planes meet {spreads}: "
                 f"lower it, or add data planes{where}"
             )
+        case "SearchEnded":
+            spreads = " and ".join(_rule(demand))
+            return (
+                f"no {demand.copies} of {feasible} feasible data planes that meet {spreads} were "
+                f"found in time: ask for fewer copies, or spread over fewer labels{where}"
+            )
         case "DivisionImpossible":
             return (
                 f"its replicas cannot be divided over {feasible} feasible data planes, within "

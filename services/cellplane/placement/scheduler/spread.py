@@ -1,13 +1,14 @@
 """Chooses the best set of data planes that meets every spread at once, if there is any.
 
-Exact, never greedy one plane at a time. Three ways, each tried if the one before did not settle it:
+Exact, never greedy one plane at a time. Four ways, each tried if the one before did not settle it:
 the best planes, if they happen to meet the rules; a branch and bound over the best planes of each
-class (planes in the same groups of all spreads differ by their scores only), for few copies; and a
-dynamic program over classes. There, what the classes before have taken matters to the rest only by
-a small summary: the copies left, the counts of groups that are still open, and how many closed ones
-are used. That is linear in planes, and exponential only in the groups that are open at once, which
-one label, or nested labels, keep at one. For a skew, the least count of a group is fixed first, so
-that every group has bounds of its own.
+class (planes in the same groups of all spreads differ by their scores only), for few copies; a
+flow, for one or two labels; and a dynamic program over classes. There, what the classes before have
+taken matters to the rest only by a small summary: the copies left, the counts of groups that are
+still open, and how many closed ones are used. That is linear in planes, and exponential only in the
+groups that are open at once, which one label, or nested labels, keep at one. For a skew, the least
+count of a group is fixed first, so that every group has bounds of its own. What takes too long is
+given up, and said to be.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, product
+from itertools import accumulate, combinations, product
+from math import comb
 from typing import Final, TypeAlias
 
 from cellplane.cell.requirement import Spread
+from cellplane.placement.scheduler.flow import best_flow
 
 Item: TypeAlias = tuple[int, int]
 """What a plane is worth, and its slot."""
@@ -29,6 +32,10 @@ _FEW: Final = 8
 """Up to so many copies, sets are searched one by one first."""
 _NODES: Final = 4000
 """As many steps that search takes at most."""
+_WAYS: Final = 256
+"""As many choices of groups are tried at most."""
+_STEPS: Final = 300_000
+"""As many steps the dynamic program takes at most."""
 
 _Open: TypeAlias = tuple[tuple[tuple[str, int], ...], ...]
 _State: TypeAlias = tuple[int, tuple[int, ...], _Open]
@@ -45,6 +52,11 @@ def choose(classes: Classes, copies: int, spreads: Sequence[Spread]) -> list[Ite
         return None
     if not spreads:
         return items[:copies]
+    if any(
+        (s.min_groups or 1) > min(copies, len({g[i] for g, many in classes.items() if many}))
+        for i, s in enumerate(spreads)
+    ):
+        return None
     groups_of = {slot: groups for groups, many in classes.items() for _, slot in many}
     among = _among(classes, len(spreads))
     best = items[:copies]
@@ -55,7 +67,90 @@ def choose(classes: Classes, copies: int, spreads: Sequence[Spread]) -> list[Ite
         search = _Few(few, [groups_of[slot] for _, slot in few], copies, spreads, among)
         if search.run():
             return search.best
-    return _Search(classes, spreads, among).run(copies)
+    found: list[Item] | None = None
+    settled = True
+    for part in _within(classes, spreads, among):
+        done, one = _flowing(part, copies, spreads, among, groups_of)
+        settled = settled and done
+        if one is not None and (found is None or _sum(one) > _sum(found)):
+            found = one
+    if settled:
+        return found
+    try:
+        return _Search(classes, spreads, among).run(copies)
+    except SearchEnded:
+        if found is not None:
+            return found
+        raise
+
+
+class SearchEnded(Exception):
+    """It took too long: whether there is a set is not known."""
+
+
+def _within(
+    classes: Classes, spreads: Sequence[Spread], among: Sequence[Sequence[str]]
+) -> Iterator[Classes]:
+    """The classes of as many groups as a spread allows, in every way, if there are not too many."""
+    for index, (spread, groups) in enumerate(zip(spreads, among, strict=True)):
+        most = spread.max_groups
+        if most and most < len(groups) and comb(len(groups), most) <= _WAYS:
+            for allowed in combinations(groups, most):
+                yield {g: items for g, items in classes.items() if g[index] in allowed}
+            return
+    yield classes
+
+
+def _flowing(
+    classes: Classes,
+    copies: int,
+    spreads: Sequence[Spread],
+    among: Sequence[Sequence[str]],
+    groups_of: Mapping[int, tuple[str, ...]],
+) -> tuple[bool, list[Item] | None]:
+    """Whether a flow settles it, and a valid set; how many groups are used is no flow's matter."""
+    if len(spreads) > 2:
+        return False, None
+    two = {(g[0], g[1] if len(g) > 1 else ""): items for g, items in classes.items() if items}
+    ways = [list(_skews(copies, s, len(a))) for s, a in zip(spreads, among, strict=True)]
+    if len(ways) == 1:
+        ways.append([(0, copies)])
+    best: list[Item] | None = None
+    valid: list[Item] | None = None
+    here = [len({g[i] for g, items in classes.items() if items}) for i in range(len(spreads))]
+    for one, other in product(*ways):
+        least = (one[0], other[0])
+        if any(n and many < len(a) for n, many, a in zip(least, here, among, strict=False)):
+            continue  # a group that has to be used is not here
+        for extra in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            found = best_flow(two, copies, (one, other), extra)
+            if found is None:
+                break
+            good = holds([groups_of[slot] for _, slot in found], spreads, among)
+            if extra == (0, 0) and (best is None or _sum(found) > _sum(best)):
+                best = found
+            if good and (valid is None or _sum(found) > _sum(valid)):
+                valid = found
+            if good:
+                break
+    if best is None:
+        return True, None
+    # Nothing is better than what is best without a rule on the number of groups.
+    return valid is not None and _sum(valid) == _sum(best), valid
+
+
+def _skews(copies: int, spread: Spread, groups: int) -> Iterator[tuple[int, int]]:
+    """What each group has at least and at most, for each way to keep within the skew."""
+    if not spread.max_skew:
+        yield 0, copies
+        return
+    lowest = max(0, -(-(copies - groups * spread.max_skew) // groups))
+    for least in range(lowest, copies // groups + 1):
+        yield least, least + spread.max_skew
+
+
+def _sum(items: Iterable[Item]) -> int:
+    return sum(worth for worth, _ in items)
 
 
 def holds(
@@ -203,6 +298,7 @@ class _Search:
         self._spreads = [spreads[i] for i in order]
         self._groups = [len(among[i]) for i in order]
         self._classes = list(_ordered(classes, order))
+        self._left = _STEPS
 
     def run(self, copies: int) -> list[Item] | None:
         best: tuple[int, tuple[int, ...]] | None = None
@@ -222,12 +318,10 @@ class _Search:
                 counted = False
                 ways.append([_Bounds(0, copies, wanted, spread.max_groups, counted)])
                 continue
-            skew, highest = spread.max_skew, copies // groups
-            lowest = max(0, -(-(copies - groups * skew) // groups))
             ways.append(
                 [
-                    _Bounds(n, n + skew, wanted, spread.max_groups, counted=True)
-                    for n in range(lowest, highest + 1)
+                    _Bounds(least, most, wanted, spread.max_groups, counted=True)
+                    for least, most in _skews(copies, spread, groups)
                 ]
             )
         yield from product(*ways)
@@ -242,7 +336,11 @@ class _Search:
             for state, (worth, taken) in reached.items():
                 left = state[0]
                 # What the classes behind can't hold has to be taken here.
-                for count in range(max(0, left - room), min(left, len(cls.items)) + 1):
+                counts = range(max(0, left - room), min(left, len(cls.items)) + 1)
+                self._left -= len(counts)
+                if self._left < 0:
+                    raise SearchEnded
+                for count in counts:
                     following = _take(state, cls, count, bounds)
                     if following is None:
                         continue

@@ -32,7 +32,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/placement/v1/decision.proto\x12\x1a\x63\x65llplane.api.placement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x04\n\x08\x44\x65\x63ision\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncopy_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\nrejections\x18\x05 \x03(\x0b\x32%.cellplane.api.placement.v1.RejectionB\x04\xe2\x41\x01\x03\x12?\n\ncandidates\x18\x06 \x03(\x0b\x32%.cellplane.api.placement.v1.CandidateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x0brule_counts\x18\x08 \x03(\x0b\x32%.cellplane.api.placement.v1.RuleCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0bslack_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x61voided_move_count\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12>\n\x06shares\x18\x0b \x03(\x0b\x32(.cellplane.api.placement.v1.ReplicaShareB\x04\xe2\x41\x01\x03:w\xea\x41t\n\x16\x63\x65llplane.dev/Decision\x12\x45organizations/{organization}/projects/{project}/cells/{cell}/decision*\tdecisions2\x08\x64\x65\x63ision\"?\n\tRuleCount\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x61ta_plane_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"^\n\x0cReplicaShare\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rreplica_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\"R\n\tRejection\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\tCandidate\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63hosen\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x06scores\x18\x03 \x03(\x0b\x32!.cellplane.api.placement.v1.ScoreB\x04\xe2\x41\x01\x03\"1\n\x05Score\x12\x13\n\x05score\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05value\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x03\"J\n\x12GetDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\"h\n\x16\x45xplainDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\x95\x01\n\x17\x45xplainDecisionResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x35\n\x08\x62lockers\x18\x02 \x03(\x0b\x32#.cellplane.api.placement.v1.Blocker\x12\x33\n\x07\x61\x64vices\x18\x03 \x03(\x0b\x32\".cellplane.api.placement.v1.Advice\"=\n\x07\x42locker\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x61ta_planes\x18\x02 \x03(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"=\n\x06\x41\x64vice\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x14\n\x0c\x63hange_count\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"o\n\x17PreviewDecisionsRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12\x37\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0e\xe2\x41\x01\x02\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"f\n\x18PreviewDecisionsResponse\x12;\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChange\x12\r\n\x05\x62rake\x18\x02 \x01(\t\"q\n\x0e\x44\x65\x63isionChange\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\t\x12\x17\n\x0fold_data_planes\x18\x02 \x03(\t\x12\x17\n\x0fnew_data_planes\x18\x03 \x03(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"I\n\x10PlanDrainRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/DataPlane\xbaH\x04r\x02\x10\x01\"e\n\x18SimulatePlacementRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12,\n\x05world\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\"C\n\x19SimulatePlacementResponse\x12&\n\x05steps\x18\x01 \x03(\x0b\x32\x17.google.protobuf.Struct2\xc9\x08\n\x0f\x44\x65\x63isionService\x12\xc1\x01\n\x0bGetDecision\x12..cellplane.api.placement.v1.GetDecisionRequest\x1a$.cellplane.api.placement.v1.Decision\"\\\xda\x41\x04name\x8a\xb2\x19\x13\n\rdecisions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=organizations/*/projects/*/cells/*/decision}\x12\xdf\x01\n\x0f\x45xplainDecision\x12\x32.cellplane.api.placement.v1.ExplainDecisionRequest\x1a\x33.cellplane.api.placement.v1.ExplainDecisionResponse\"c\xda\x41\x04name\x8a\xb2\x19\x12\n\rdecisions.get\x12\x01\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{name=organizations/*/projects/*/cells/*/decision}:explain\x12\xdf\x01\n\x10PreviewDecisions\x12\x33.cellplane.api.placement.v1.PreviewDecisionsRequest\x1a\x34.cellplane.api.placement.v1.PreviewDecisionsResponse\"`\xda\x41\rparent,events\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x33\"./v1/{parent=organizations/*}/decisions:preview:\x01*\x12\xc8\x01\n\tPlanDrain\x12,.cellplane.api.placement.v1.PlanDrainRequest\x1a\x34.cellplane.api.placement.v1.PreviewDecisionsResponse\"W\xda\x41\x04name\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{name=organizations/*/dataPlanes/*}:planDrain\x12\xe2\x01\n\x11SimulatePlacement\x12\x34.cellplane.api.placement.v1.SimulatePlacementRequest\x1a\x35.cellplane.api.placement.v1.SimulatePlacementResponse\"`\xda\x41\x0cparent,world\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=organizations/*}/decisions:simulate:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/placement/v1/decision.proto\x12\x1a\x63\x65llplane.api.placement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x04\n\x08\x44\x65\x63ision\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncopy_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\nrejections\x18\x05 \x03(\x0b\x32%.cellplane.api.placement.v1.RejectionB\x04\xe2\x41\x01\x03\x12?\n\ncandidates\x18\x06 \x03(\x0b\x32%.cellplane.api.placement.v1.CandidateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x0brule_counts\x18\x08 \x03(\x0b\x32%.cellplane.api.placement.v1.RuleCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0bslack_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x61voided_move_count\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12>\n\x06shares\x18\x0b \x03(\x0b\x32(.cellplane.api.placement.v1.ReplicaShareB\x04\xe2\x41\x01\x03:w\xea\x41t\n\x16\x63\x65llplane.dev/Decision\x12\x45organizations/{organization}/projects/{project}/cells/{cell}/decision*\tdecisions2\x08\x64\x65\x63ision\"?\n\tRuleCount\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x61ta_plane_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"^\n\x0cReplicaShare\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rreplica_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\"R\n\tRejection\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\tCandidate\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63hosen\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x06scores\x18\x03 \x03(\x0b\x32!.cellplane.api.placement.v1.ScoreB\x04\xe2\x41\x01\x03\"1\n\x05Score\x12\x13\n\x05score\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05value\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x03\"J\n\x12GetDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\"h\n\x16\x45xplainDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xa7\x01\n\x17\x45xplainDecisionResponse\x12\x14\n\x06\x61nswer\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12;\n\x08\x62lockers\x18\x02 \x03(\x0b\x32#.cellplane.api.placement.v1.BlockerB\x04\xe2\x41\x01\x03\x12\x39\n\x07\x61\x64vices\x18\x03 \x03(\x0b\x32\".cellplane.api.placement.v1.AdviceB\x04\xe2\x41\x01\x03\"O\n\x07\x42locker\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"O\n\x06\x41\x64vice\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63hange_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"l\n\x14PlanDecisionsRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12\x37\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0e\xe2\x41\x01\x02\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"o\n\x15PlanDecisionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8f\x01\n\x0e\x44\x65\x63isionChange\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fold_data_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnew_data_planes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"I\n\x10PlanDrainRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/DataPlane\xbaH\x04r\x02\x10\x01\"k\n\x11PlanDrainResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"e\n\x18SimulatePlacementRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12,\n\x05world\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\"I\n\x19SimulatePlacementResponse\x12,\n\x05steps\x18\x01 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x32\xb6\x08\n\x0f\x44\x65\x63isionService\x12\xc1\x01\n\x0bGetDecision\x12..cellplane.api.placement.v1.GetDecisionRequest\x1a$.cellplane.api.placement.v1.Decision\"\\\xda\x41\x04name\x8a\xb2\x19\x13\n\rdecisions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=organizations/*/projects/*/cells/*/decision}\x12\xdf\x01\n\x0f\x45xplainDecision\x12\x32.cellplane.api.placement.v1.ExplainDecisionRequest\x1a\x33.cellplane.api.placement.v1.ExplainDecisionResponse\"c\xda\x41\x04name\x8a\xb2\x19\x12\n\rdecisions.get\x12\x01\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{name=organizations/*/projects/*/cells/*/decision}:explain\x12\xd3\x01\n\rPlanDecisions\x12\x30.cellplane.api.placement.v1.PlanDecisionsRequest\x1a\x31.cellplane.api.placement.v1.PlanDecisionsResponse\"]\xda\x41\rparent,events\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=organizations/*}/decisions:plan:\x01*\x12\xc1\x01\n\tPlanDrain\x12,.cellplane.api.placement.v1.PlanDrainRequest\x1a-.cellplane.api.placement.v1.PlanDrainResponse\"W\xda\x41\x04name\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{name=organizations/*/dataPlanes/*}:planDrain\x12\xe2\x01\n\x11SimulatePlacement\x12\x34.cellplane.api.placement.v1.SimulatePlacementRequest\x1a\x35.cellplane.api.placement.v1.SimulatePlacementResponse\"`\xda\x41\x0cparent,world\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=organizations/*}/decisions:simulate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -95,22 +95,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINDECISIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\030\n\026cellplane.dev/Decision\272H\004r\002\020\001'
   _globals['_EXPLAINDECISIONREQUEST'].fields_by_name['data_plane']._loaded_options = None
   _globals['_EXPLAINDECISIONREQUEST'].fields_by_name['data_plane']._serialized_options = b'\342A\001\001'
-  _globals['_PREVIEWDECISIONSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_PREVIEWDECISIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
-  _globals['_PREVIEWDECISIONSREQUEST'].fields_by_name['events']._loaded_options = None
-  _globals['_PREVIEWDECISIONSREQUEST'].fields_by_name['events']._serialized_options = b'\342A\001\002\272H\007\222\001\004\010\001\020d'
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['answer']._loaded_options = None
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['answer']._serialized_options = b'\342A\001\003'
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['blockers']._loaded_options = None
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['blockers']._serialized_options = b'\342A\001\003'
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['advices']._loaded_options = None
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['advices']._serialized_options = b'\342A\001\003'
+  _globals['_BLOCKER'].fields_by_name['rule']._loaded_options = None
+  _globals['_BLOCKER'].fields_by_name['rule']._serialized_options = b'\342A\001\003'
+  _globals['_BLOCKER'].fields_by_name['data_planes']._loaded_options = None
+  _globals['_BLOCKER'].fields_by_name['data_planes']._serialized_options = b'\342A\001\003'
+  _globals['_BLOCKER'].fields_by_name['message']._loaded_options = None
+  _globals['_BLOCKER'].fields_by_name['message']._serialized_options = b'\342A\001\003'
+  _globals['_ADVICE'].fields_by_name['rule']._loaded_options = None
+  _globals['_ADVICE'].fields_by_name['rule']._serialized_options = b'\342A\001\003'
+  _globals['_ADVICE'].fields_by_name['change_count']._loaded_options = None
+  _globals['_ADVICE'].fields_by_name['change_count']._serialized_options = b'\342A\001\003'
+  _globals['_ADVICE'].fields_by_name['message']._loaded_options = None
+  _globals['_ADVICE'].fields_by_name['message']._serialized_options = b'\342A\001\003'
+  _globals['_PLANDECISIONSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_PLANDECISIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
+  _globals['_PLANDECISIONSREQUEST'].fields_by_name['events']._loaded_options = None
+  _globals['_PLANDECISIONSREQUEST'].fields_by_name['events']._serialized_options = b'\342A\001\002\272H\007\222\001\004\010\001\020d'
+  _globals['_PLANDECISIONSRESPONSE'].fields_by_name['changes']._loaded_options = None
+  _globals['_PLANDECISIONSRESPONSE'].fields_by_name['changes']._serialized_options = b'\342A\001\003'
+  _globals['_PLANDECISIONSRESPONSE'].fields_by_name['brake']._loaded_options = None
+  _globals['_PLANDECISIONSRESPONSE'].fields_by_name['brake']._serialized_options = b'\342A\001\003'
+  _globals['_DECISIONCHANGE'].fields_by_name['cell']._loaded_options = None
+  _globals['_DECISIONCHANGE'].fields_by_name['cell']._serialized_options = b'\342A\001\003'
+  _globals['_DECISIONCHANGE'].fields_by_name['old_data_planes']._loaded_options = None
+  _globals['_DECISIONCHANGE'].fields_by_name['old_data_planes']._serialized_options = b'\342A\001\003'
+  _globals['_DECISIONCHANGE'].fields_by_name['new_data_planes']._loaded_options = None
+  _globals['_DECISIONCHANGE'].fields_by_name['new_data_planes']._serialized_options = b'\342A\001\003'
+  _globals['_DECISIONCHANGE'].fields_by_name['summary']._loaded_options = None
+  _globals['_DECISIONCHANGE'].fields_by_name['summary']._serialized_options = b'\342A\001\003'
+  _globals['_DECISIONCHANGE'].fields_by_name['reason']._loaded_options = None
+  _globals['_DECISIONCHANGE'].fields_by_name['reason']._serialized_options = b'\342A\001\003'
   _globals['_PLANDRAINREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PLANDRAINREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/DataPlane\272H\004r\002\020\001'
+  _globals['_PLANDRAINRESPONSE'].fields_by_name['changes']._loaded_options = None
+  _globals['_PLANDRAINRESPONSE'].fields_by_name['changes']._serialized_options = b'\342A\001\003'
+  _globals['_PLANDRAINRESPONSE'].fields_by_name['brake']._loaded_options = None
+  _globals['_PLANDRAINRESPONSE'].fields_by_name['brake']._serialized_options = b'\342A\001\003'
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['world']._loaded_options = None
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['world']._serialized_options = b'\342A\001\002'
+  _globals['_SIMULATEPLACEMENTRESPONSE'].fields_by_name['steps']._loaded_options = None
+  _globals['_SIMULATEPLACEMENTRESPONSE'].fields_by_name['steps']._serialized_options = b'\342A\001\003'
   _globals['_DECISIONSERVICE'].methods_by_name['GetDecision']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['GetDecision']._serialized_options = b'\332A\004name\212\262\031\023\n\rdecisions.get\022\002\001\002\202\323\344\223\0028\0226/v1/{name=organizations/*/projects/*/cells/*/decision}'
   _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._serialized_options = b'\332A\004name\212\262\031\022\n\rdecisions.get\022\001\001\202\323\344\223\002@\022>/v1/{name=organizations/*/projects/*/cells/*/decision}:explain'
-  _globals['_DECISIONSERVICE'].methods_by_name['PreviewDecisions']._loaded_options = None
-  _globals['_DECISIONSERVICE'].methods_by_name['PreviewDecisions']._serialized_options = b'\332A\rparent,events\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0023\"./v1/{parent=organizations/*}/decisions:preview:\001*'
+  _globals['_DECISIONSERVICE'].methods_by_name['PlanDecisions']._loaded_options = None
+  _globals['_DECISIONSERVICE'].methods_by_name['PlanDecisions']._serialized_options = b'\332A\rparent,events\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0020\"+/v1/{parent=organizations/*}/decisions:plan:\001*'
   _globals['_DECISIONSERVICE'].methods_by_name['PlanDrain']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['PlanDrain']._serialized_options = b'\332A\004name\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0023\0221/v1/{name=organizations/*/dataPlanes/*}:planDrain'
   _globals['_DECISIONSERVICE'].methods_by_name['SimulatePlacement']._loaded_options = None
@@ -132,23 +170,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1412
   _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1516
   _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1519
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=1668
-  _globals['_BLOCKER']._serialized_start=1670
-  _globals['_BLOCKER']._serialized_end=1731
-  _globals['_ADVICE']._serialized_start=1733
-  _globals['_ADVICE']._serialized_end=1794
-  _globals['_PREVIEWDECISIONSREQUEST']._serialized_start=1796
-  _globals['_PREVIEWDECISIONSREQUEST']._serialized_end=1907
-  _globals['_PREVIEWDECISIONSRESPONSE']._serialized_start=1909
-  _globals['_PREVIEWDECISIONSRESPONSE']._serialized_end=2011
-  _globals['_DECISIONCHANGE']._serialized_start=2013
-  _globals['_DECISIONCHANGE']._serialized_end=2126
-  _globals['_PLANDRAINREQUEST']._serialized_start=2128
-  _globals['_PLANDRAINREQUEST']._serialized_end=2201
-  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_start=2203
-  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_end=2304
-  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_start=2306
-  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_end=2373
-  _globals['_DECISIONSERVICE']._serialized_start=2376
-  _globals['_DECISIONSERVICE']._serialized_end=3473
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=1686
+  _globals['_BLOCKER']._serialized_start=1688
+  _globals['_BLOCKER']._serialized_end=1767
+  _globals['_ADVICE']._serialized_start=1769
+  _globals['_ADVICE']._serialized_end=1848
+  _globals['_PLANDECISIONSREQUEST']._serialized_start=1850
+  _globals['_PLANDECISIONSREQUEST']._serialized_end=1958
+  _globals['_PLANDECISIONSRESPONSE']._serialized_start=1960
+  _globals['_PLANDECISIONSRESPONSE']._serialized_end=2071
+  _globals['_DECISIONCHANGE']._serialized_start=2074
+  _globals['_DECISIONCHANGE']._serialized_end=2217
+  _globals['_PLANDRAINREQUEST']._serialized_start=2219
+  _globals['_PLANDRAINREQUEST']._serialized_end=2292
+  _globals['_PLANDRAINRESPONSE']._serialized_start=2294
+  _globals['_PLANDRAINRESPONSE']._serialized_end=2401
+  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_start=2403
+  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_end=2504
+  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_start=2506
+  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_end=2579
+  _globals['_DECISIONSERVICE']._serialized_start=2582
+  _globals['_DECISIONSERVICE']._serialized_end=3660
 # @@protoc_insertion_point(module_scope)

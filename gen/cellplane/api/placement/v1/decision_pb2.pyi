@@ -385,7 +385,7 @@ class Advice(_message.Message):
 Global___Advice: _TypeAlias = Advice  # noqa: Y015
 
 @_typing.final
-class PreviewDecisionsRequest(_message.Message):
+class PlanDecisionsRequest(_message.Message):
     """Asks what events would change."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -412,10 +412,10 @@ class PreviewDecisionsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PreviewDecisionsRequest: _TypeAlias = PreviewDecisionsRequest  # noqa: Y015
+Global___PlanDecisionsRequest: _TypeAlias = PlanDecisionsRequest  # noqa: Y015
 
 @_typing.final
-class PreviewDecisionsResponse(_message.Message):
+class PlanDecisionsResponse(_message.Message):
     """What would change."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -440,7 +440,7 @@ class PreviewDecisionsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PreviewDecisionsResponse: _TypeAlias = PreviewDecisionsResponse  # noqa: Y015
+Global___PlanDecisionsResponse: _TypeAlias = PlanDecisionsResponse  # noqa: Y015
 
 @_typing.final
 class DecisionChange(_message.Message):
@@ -505,6 +505,34 @@ class PlanDrainRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanDrainRequest: _TypeAlias = PlanDrainRequest  # noqa: Y015
+
+@_typing.final
+class PlanDrainResponse(_message.Message):
+    """What would move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    BRAKE_FIELD_NUMBER: _builtins.int
+    brake: _builtins.str
+    """Why nothing would move because data planes are lost; empty if it would."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionChange]:
+        """The Cells that would be decided on otherwise, by name."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___DecisionChange] | None = ...,
+        brake: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brake", b"brake", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanDrainResponse: _TypeAlias = PlanDrainResponse  # noqa: Y015
 
 @_typing.final
 class SimulatePlacementRequest(_message.Message):

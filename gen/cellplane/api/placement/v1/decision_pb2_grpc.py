@@ -45,15 +45,15 @@ class DecisionServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionResponse.FromString,
                 _registered_method=True)
-        self.PreviewDecisions = channel.unary_unary(
-                '/cellplane.api.placement.v1.DecisionService/PreviewDecisions',
-                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.SerializeToString,
-                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+        self.PlanDecisions = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/PlanDecisions',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsResponse.FromString,
                 _registered_method=True)
         self.PlanDrain = channel.unary_unary(
                 '/cellplane.api.placement.v1.DecisionService/PlanDrain',
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
-                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.FromString,
                 _registered_method=True)
         self.SimulatePlacement = channel.unary_unary(
                 '/cellplane.api.placement.v1.DecisionService/SimulatePlacement',
@@ -81,7 +81,7 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def PreviewDecisions(self, request, context):
+    def PlanDecisions(self, request, context):
         """Says what events would change, without changing anything.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -116,15 +116,15 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.ExplainDecisionResponse.SerializeToString,
             ),
-            'PreviewDecisions': grpc.unary_unary_rpc_method_handler(
-                    servicer.PreviewDecisions,
-                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.FromString,
-                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.SerializeToString,
+            'PlanDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanDecisions,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsResponse.SerializeToString,
             ),
             'PlanDrain': grpc.unary_unary_rpc_method_handler(
                     servicer.PlanDrain,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.FromString,
-                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.SerializeToString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.SerializeToString,
             ),
             'SimulatePlacement': grpc.unary_unary_rpc_method_handler(
                     servicer.SimulatePlacement,
@@ -198,7 +198,7 @@ class DecisionService:
             _registered_method=True)
 
     @staticmethod
-    def PreviewDecisions(request,
+    def PlanDecisions(request,
             target,
             options=(),
             channel_credentials=None,
@@ -211,9 +211,9 @@ class DecisionService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/cellplane.api.placement.v1.DecisionService/PreviewDecisions',
-            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsRequest.SerializeToString,
-            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+            '/cellplane.api.placement.v1.DecisionService/PlanDecisions',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -240,7 +240,7 @@ class DecisionService:
             target,
             '/cellplane.api.placement.v1.DecisionService/PlanDrain',
             cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
-            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PreviewDecisionsResponse.FromString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

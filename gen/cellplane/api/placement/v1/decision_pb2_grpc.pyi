@@ -39,9 +39,9 @@ class DecisionServiceStub:
     """Explains where a Cell is: why there, why not elsewhere, and what would have
     to change.
     """
-    PreviewDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PreviewDecisionsRequest, _decision_pb2.PreviewDecisionsResponse]
+    PlanDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PlanDecisionsRequest, _decision_pb2.PlanDecisionsResponse]
     """Says what events would change, without changing anything."""
-    PlanDrain: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PreviewDecisionsResponse]
+    PlanDrain: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PlanDrainResponse]
     """Says what would move if a data plane were drained, without draining it."""
     SimulatePlacement: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]
     """Runs a world that is only described: what `cellplane placement simulate`
@@ -59,9 +59,9 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """Explains where a Cell is: why there, why not elsewhere, and what would have
     to change.
     """
-    PreviewDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.PreviewDecisionsRequest, _decision_pb2.PreviewDecisionsResponse]  # type: ignore[assignment]
+    PlanDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.PlanDecisionsRequest, _decision_pb2.PlanDecisionsResponse]  # type: ignore[assignment]
     """Says what events would change, without changing anything."""
-    PlanDrain: _aio.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PreviewDecisionsResponse]  # type: ignore[assignment]
+    PlanDrain: _aio.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PlanDrainResponse]  # type: ignore[assignment]
     """Says what would move if a data plane were drained, without draining it."""
     SimulatePlacement: _aio.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]  # type: ignore[assignment]
     """Runs a world that is only described: what `cellplane placement simulate`
@@ -90,11 +90,11 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def PreviewDecisions(
+    def PlanDecisions(
         self,
-        request: _decision_pb2.PreviewDecisionsRequest,
+        request: _decision_pb2.PlanDecisionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_decision_pb2.PreviewDecisionsResponse, _abc.Awaitable[_decision_pb2.PreviewDecisionsResponse]]:
+    ) -> _typing.Union[_decision_pb2.PlanDecisionsResponse, _abc.Awaitable[_decision_pb2.PlanDecisionsResponse]]:
         """Says what events would change, without changing anything."""
 
     @_abc_1.abstractmethod
@@ -102,7 +102,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _decision_pb2.PlanDrainRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_decision_pb2.PreviewDecisionsResponse, _abc.Awaitable[_decision_pb2.PreviewDecisionsResponse]]:
+    ) -> _typing.Union[_decision_pb2.PlanDrainResponse, _abc.Awaitable[_decision_pb2.PlanDrainResponse]]:
         """Says what would move if a data plane were drained, without draining it."""
 
     @_abc_1.abstractmethod
