@@ -184,7 +184,14 @@ func try(to target, deadline time.Time) (string, error) {
 		return resolve("tcp", to, deadline)
 	case "udp":
 		return datagram(to, deadline)
+	case "tcp":
+		return stream(to, deadline)
+	default:
+		return "", fmt.Errorf("unknown protocol %q", to.Protocol)
 	}
+}
+
+func stream(to target, deadline time.Time) (string, error) {
 	dialer := net.Dialer{Deadline: deadline}
 	if to.From != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(to.From)}
@@ -296,7 +303,7 @@ func knock(addresses []string) {
 		go func() {
 			for {
 				at := time.Since(began).Milliseconds()
-				_, err := try(target{Protocol: "tcp", Address: address}, time.Now().Add(time.Second))
+				_, err := stream(target{Address: address}, time.Now().Add(time.Second))
 				fmt.Println("knock", at, address, orReached(reason(err)))
 				time.Sleep(5 * time.Millisecond)
 			}
