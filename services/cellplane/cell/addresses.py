@@ -76,11 +76,10 @@ def secret_name(component: str, secret_reference: str) -> str:
     return kube_name(component, last_segment(secret_reference))
 
 
-def public_host(frame: CellFrame, endpoint: ResolvedEndpoint) -> str:
-    """Host under which the northbound gateway serves an endpoint."""
-    if endpoint.hostname:
-        return endpoint.hostname
-    return f"{kube_name(frame.project)}.{frame.public_domain}"
+def public_hosts(frame: CellFrame, endpoint: ResolvedEndpoint) -> tuple[str, ...]:
+    """Hosts under which the northbound gateway serves an endpoint; each once."""
+    own = endpoint.hostname or f"{kube_name(frame.project)}.{frame.public_domain}"
+    return tuple(dict.fromkeys((own, *endpoint.additional_hostnames)))
 
 
 def organization_host(project: str, component: str, endpoint: str, domain: str) -> str:

@@ -95,6 +95,13 @@ class ResolvedEndpoint:
     organization_callers: tuple[str, ...] = ()
     """Ids of other projects that declare a connection to it in this environment, sorted."""
     traffic_policy: TrafficPolicy | None = None
+    additional_paths: tuple[str, ...] = ()
+    additional_hostnames: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path under which gateways serve it; callers use the first."""
+        return (self.path, *self.additional_paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

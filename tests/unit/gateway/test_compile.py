@@ -299,3 +299,24 @@ def test_every_setting_of_a_policy_is_named() -> None:
     assert {s.partition(".")[0] for s in settings_of(whole)} == {"rate_limits", "retries", "cors"}
     fields = set(traffic_policy_pb2.TrafficPolicy.DESCRIPTOR.fields_by_name)
     assert fields == set(TrafficPolicy.__slots__)
+
+
+def test_an_endpoint_has_all_its_hosts_and_paths() -> None:
+    """A public endpoint is served under each of both; its callers in other Cells, by each path."""
+    endpoint = replace(
+        an_endpoint(
+            Protocol.HTTP, Visibility.PUBLIC, Visibility.ORGANIZATION, callers=("shop",), path="/a"
+        ),
+        additional_paths=("/b",),
+        additional_hostnames=("www.example.com",),
+    )
+
+    routes = bodies(compiled(a_component(endpoint)), "HTTPRoute")
+
+    found = {route["spec"]["parentRefs"][0]["name"]: route["spec"] for route in routes}
+    assert found["northbound"]["hostnames"] == ["payments.apps.example.com", "www.example.com"]
+    assert len(found["westbound"]["hostnames"]) == 1
+    for spec in found.values():
+        matches = spec["rules"][0]["matches"]
+        assert [match["path"]["value"] for match in matches] == ["/a", "/b"]
+    assert all(match["headers"] for match in found["westbound"]["rules"][0]["matches"])

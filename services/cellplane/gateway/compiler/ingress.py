@@ -65,13 +65,13 @@ def problems(
                 f"visible to its project only, or speak one of {routed}",
                 endpoint.protocol.value,
             )
-        elif endpoint.protocol is Protocol.GRPC and endpoint.path != "/":
+        elif endpoint.protocol is Protocol.GRPC and set(endpoint.paths) != {"/"}:
+            path = next(p for p in endpoint.paths if p != "/")
             yield blame(
                 "path",
                 "PATH_NOT_ROUTED",
-                f"{name}: gRPC is routed by its host, not by the path {endpoint.path}: remove the "
-                "path",
-                endpoint.path,
+                f"{name}: gRPC is routed by its host, not by the path {path}: remove the path",
+                path,
             )
         for setting in _uncovered(endpoint):
             yield blame(
@@ -105,7 +105,7 @@ def compile_routes(
                 component,
                 endpoint,
                 gateway=addresses.NORTHBOUND_GATEWAY,
-                host=addresses.public_host(frame, endpoint),
+                hosts=addresses.public_hosts(frame, endpoint),
                 headers=(),
             )
         if Visibility.ORGANIZATION in endpoint.visibilities and endpoint.organization_callers:
@@ -114,11 +114,13 @@ def compile_routes(
                 component,
                 endpoint,
                 gateway=addresses.WESTBOUND_GATEWAY,
-                host=addresses.organization_host(
-                    frame.project,
-                    component.component,
-                    endpoint.endpoint,
-                    frame.organization_domain,
+                hosts=(
+                    addresses.organization_host(
+                        frame.project,
+                        component.component,
+                        endpoint.endpoint,
+                        frame.organization_domain,
+                    ),
                 ),
                 headers=caller_expressions(
                     plane.trust_domain,
@@ -139,7 +141,7 @@ def _route(
     endpoint: ResolvedEndpoint,
     *,
     gateway: str,
-    host: str,
+    hosts: Sequence[str],
     headers: Sequence[str],
 ) -> Manifest:
     traits = TRAITS[endpoint.protocol]
@@ -161,7 +163,7 @@ def _route(
         kube_name(component.component, endpoint.endpoint, gateway),
         {
             "parentRefs": [{"name": gateway, "namespace": addresses.GATEWAY_NAMESPACE}],
-            "hostnames": [host],
+            "hostnames": list(hosts),
             "rules": rules,
         },
     )
@@ -170,15 +172,18 @@ def _route(
 def _matches(
     endpoint: ResolvedEndpoint, headers: Sequence[str], *, http: bool
 ) -> list[Mapping[str, Any]]:
-    base: dict[str, Any] = {}
-    if http:
-        base["path"] = {"type": "PathPrefix", "value": endpoint.path}
+    bases: list[dict[str, Any]] = [
+        {"path": {"type": "PathPrefix", "value": path}} for path in dict.fromkeys(endpoint.paths)
+    ]
+    if not http:
+        bases = [{}]
     if not headers:
-        return [base] if base else []
+        return [base for base in bases if base]
     return [
         {
             **base,
             "headers": [{"name": HEADER, "type": "RegularExpression", "value": expression}],
         }
+        for base in bases
         for expression in headers
     ]

@@ -8,6 +8,7 @@ a hash of all its parts (routes, secrets, namespaces), no id can be meant to mee
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
@@ -20,7 +21,7 @@ from cellplane.model.domain.default import (
     organization_domain,
     path,
     public_domain,
-    public_path,
+    public_paths,
 )
 from cellplane.model.domain.resources import Component, Endpoint, Environment
 
@@ -34,18 +35,20 @@ def claims_of(cell: CellName, component: Component, environment: Environment) ->
     """Everything that *component* claims: by endpoint, or by kind and name of an object."""
     claims: dict[str, Claim] = {}
     for endpoint in component.endpoints:
-        prefix = public_path(endpoint)
-        if prefix is not None:
-            claims[endpoint.endpoint] = (public_host(cell, endpoint, environment), prefix)
+        own = hostnames_of(cell, endpoint, environment)
+        for host, prefix in itertools.product(own, public_paths(endpoint)):
+            key = endpoint.endpoint
+            claims[key if key not in claims else f"{key} {host}{prefix}"] = (host, prefix)
     for kind, name in object_names(component):
         if _HASHED.fullmatch(name):
             claims[f"{kind}/{name}"] = (cell.namespace, f"{kind}/{name}")
     return claims
 
 
-def public_host(cell: CellName, endpoint: Endpoint, environment: Environment) -> str:
-    """Host under which the northbound gateway serves an endpoint."""
-    return endpoint.hostname or f"{kube_name(cell.project)}.{public_domain(environment)}"
+def hostnames_of(cell: CellName, endpoint: Endpoint, environment: Environment) -> tuple[str, ...]:
+    """Hosts under which the northbound gateway serves an endpoint; each once."""
+    own = endpoint.hostname or f"{kube_name(cell.project)}.{public_domain(environment)}"
+    return tuple(dict.fromkeys((own, *endpoint.additional_hostnames)))
 
 
 def object_names(component: Component) -> Iterator[tuple[str, str]]:
@@ -71,13 +74,15 @@ def check_claims(
     endpoints = {e.endpoint: index for index, e in enumerate(component.endpoints)}
     for key in sorted(others):
         for other, theirs in sorted(others[key]):
-            if key in endpoints:
-                index = endpoints[key]
+            own, _, further = key.partition(" ")
+            if own in endpoints:
+                index = endpoints[own]
                 findings.at("endpoints").at(index).at("path").add(
                     "ROUTE_COLLISION",
-                    f'public host and path of endpoint "{key}" are those of "{theirs}" of '
-                    f'component "{other}", too: give one of them another path or hostname',
-                    value=path(component.endpoints[index]),
+                    f'public host and path of endpoint "{own}" are those of '
+                    f'"{theirs.partition(" ")[0]}" of component "{other}", too: give one of them '
+                    "another path or hostname",
+                    value=further or path(component.endpoints[index]),
                 )
             else:
                 kind, _, name = key.partition("/")
@@ -95,20 +100,27 @@ def check_hostnames(
     """A hostname that was chosen is neither the organization's door, nor another project's."""
     public, internal = public_domain(environment), organization_domain(environment)
     for index, endpoint in enumerate(component.endpoints):
-        host = endpoint.hostname
-        at = findings.at("endpoints").at(index).at("hostname")
-        if host == internal or host.endswith(f".{internal}"):
-            at.add(
-                "HOSTNAME_RESERVED",
-                f'hostname "{host}" is under "{internal}", which serves the organization only: '
-                "choose another",
-                value=host,
-            )
-        label, _, domain = host.partition(".")
-        if domain == public and label != kube_name(cell.project):
-            at.add(
-                "HOSTNAME_RESERVED",
-                f'hostname "{host}" is the one that is made for a project "{label}": choose one '
-                f'that is not directly under "{public}", or none for this project\'s own',
-                value=host,
-            )
+        places = [(endpoint.hostname, findings.at("endpoints").at(index).at("hostname"))]
+        further = findings.at("endpoints").at(index).at("additional_hostnames")
+        places += [(h, further.at(n)) for n, h in enumerate(endpoint.additional_hostnames)]
+        for host, at in places:
+            _check_hostname(cell, host, (public, internal), at)
+
+
+def _check_hostname(cell: CellName, host: str, domains: tuple[str, str], at: Findings) -> None:
+    public, internal = domains
+    if host == internal or host.endswith(f".{internal}"):
+        at.add(
+            "HOSTNAME_RESERVED",
+            f'hostname "{host}" is under "{internal}", which serves the organization only: '
+            "choose another",
+            value=host,
+        )
+    label, _, domain = host.partition(".")
+    if domain == public and label != kube_name(cell.project):
+        at.add(
+            "HOSTNAME_RESERVED",
+            f'hostname "{host}" is the one that is made for a project "{label}": choose one '
+            f'that is not directly under "{public}", or none for this project\'s own',
+            value=host,
+        )

@@ -71,14 +71,16 @@ def path(endpoint: Endpoint) -> str:
     return endpoint.path or "/"
 
 
-def public_path(endpoint: Endpoint) -> str | None:
-    """The path that a public endpoint has of its host; ``None`` where hosts mean nothing to it.
+def public_paths(endpoint: Endpoint) -> tuple[str, ...]:
+    """The paths that a public endpoint has of its hosts; none where hosts mean nothing to it.
 
     A prefix of a path is the same with and without its last slash (Gateway API).
     """
     by_host = TRAITS[endpoint.protocol].route not in (RouteKind.TCP, RouteKind.UDP)
-    is_public = Visibility.PUBLIC in endpoint.visibilities
-    return (path(endpoint).rstrip("/") or "/") if is_public and by_host else None
+    if Visibility.PUBLIC not in endpoint.visibilities or not by_host:
+        return ()
+    every = (path(endpoint), *endpoint.additional_paths)
+    return tuple(dict.fromkeys(p.rstrip("/") or "/" for p in every))
 
 
 def secret_location(reference: SecretReference, environment: str) -> tuple[str, str]:

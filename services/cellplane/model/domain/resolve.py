@@ -242,6 +242,8 @@ def _endpoint(
         path=path(endpoint),
         hostname=endpoint.hostname,
         traffic_policy=endpoint.traffic_policy,
+        additional_paths=endpoint.additional_paths,
+        additional_hostnames=endpoint.additional_hostnames,
         cell_callers=tuple(sorted({last_segment(c) for c in callers if project_of(c) == own})),
         # A caller that the endpoint is not visible to has a problem of its own, and no way in.
         organization_callers=tuple(

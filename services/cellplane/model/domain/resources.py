@@ -128,6 +128,8 @@ class Endpoint:
     hostname: str = ""
     description: str = ""
     traffic_policy: TrafficPolicy | None = None
+    additional_paths: tuple[str, ...] = ()
+    additional_hostnames: tuple[str, ...] = ()
     schema: OfferSchema | None = None
     requires_grant: bool = False
 

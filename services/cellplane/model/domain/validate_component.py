@@ -6,6 +6,7 @@ at another resource.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from cellplane.cell.protocol import TRAITS, RouteKind, Transport
 from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind, Probe, Resources, Workload
 from cellplane.model.domain import hosts, schedule
-from cellplane.model.domain.default import RUN_ONCE, default_resources, public_path, target_port
+from cellplane.model.domain.default import RUN_ONCE, default_resources, public_paths, target_port
 from cellplane.model.domain.quantity import bytes_of, is_quantity, milli_of
 from cellplane.model.domain.references import check_managed
 from cellplane.model.domain.resources import Component, Connection, Endpoint
@@ -79,9 +80,8 @@ def _check_endpoints(component: Component, findings: Findings) -> None:
         _check_target_port(component.endpoints[:index], endpoint, at)
         _check_exposure(endpoint, at)
         check_traffic(component, endpoint, at)
-        prefix = public_path(endpoint)
-        if prefix is not None:
-            route = (endpoint.hostname, prefix)
+        names = dict.fromkeys((endpoint.hostname, *endpoint.additional_hostnames))
+        for route in itertools.product(names, public_paths(endpoint)):
             if route in routes:
                 at.at("path").add(
                     "ROUTE_DUPLICATE",
@@ -121,25 +121,30 @@ def _check_exposure(endpoint: Endpoint, at: Findings) -> None:
             value="ORGANIZATION",
         )
     routed = traits.route in (RouteKind.HTTP, RouteKind.GRPC)
-    if endpoint.path not in ("", "/") and not routed:
-        at.at("path").add(
-            "PATH_NOT_SUPPORTED",
-            f"{endpoint.protocol.value} has no paths: remove it",
-            value=endpoint.path,
-        )
-    steps = endpoint.path.split("/")[1:]
-    if any(step in (".", "..") for step in steps) or "" in steps[:-1]:
-        at.at("path").add(
-            "PATH_NOT_NORMAL",
-            f'path "{endpoint.path}" has empty or relative steps: write it without them',
-            value=endpoint.path,
-        )
-    if endpoint.hostname and Visibility.PUBLIC not in endpoint.visibilities:
+    further = at.at("additional_paths")
+    paths = [(endpoint.path, at.at("path"))]
+    paths += [(path, further.at(index)) for index, path in enumerate(endpoint.additional_paths)]
+    for path, where in paths:
+        if path not in ("", "/") and not routed:
+            where.add(
+                "PATH_NOT_SUPPORTED",
+                f"{endpoint.protocol.value} has no paths: remove it",
+                value=path,
+            )
+        steps = path.split("/")[1:]
+        if any(step in (".", "..") for step in steps) or "" in steps[:-1]:
+            where.add(
+                "PATH_NOT_NORMAL",
+                f'path "{path}" has empty or relative steps: write it without them',
+                value=path,
+            )
+    hostname = next(iter((*filter(None, [endpoint.hostname]), *endpoint.additional_hostnames)), "")
+    if hostname and Visibility.PUBLIC not in endpoint.visibilities:
         at.at("hostname").add(
             "HOSTNAME_NOT_PUBLIC",
             f'endpoint "{endpoint.endpoint}" has a hostname but is not public: add PUBLIC to '
             "its visibilities, or remove the hostname",
-            value=endpoint.hostname,
+            value=hostname,
         )
 
 

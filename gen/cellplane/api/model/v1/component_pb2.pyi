@@ -232,6 +232,8 @@ class Endpoint(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_PATHS_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_HOSTNAMES_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     REQUIRES_GRANT_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
@@ -263,6 +265,14 @@ class Endpoint(_message.Message):
         """What gateways do with its traffic. For public and organization endpoints."""
 
     @_builtins.property
+    def additional_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further paths under which the gateways serve it. Connections to it use `path`."""
+
+    @_builtins.property
+    def additional_hostnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further public hosts to serve it under."""
+
+    @_builtins.property
     def schema(self) -> Global___OfferSchema:
         """What it looks like to who calls it."""
 
@@ -278,12 +288,14 @@ class Endpoint(_message.Message):
         hostname: _builtins.str = ...,
         description: _builtins.str = ...,
         traffic_policy: _traffic_policy_pb2.TrafficPolicy | None = ...,
+        additional_paths: _abc.Iterable[_builtins.str] | None = ...,
+        additional_hostnames: _abc.Iterable[_builtins.str] | None = ...,
         schema: Global___OfferSchema | None = ...,
         requires_grant: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "schema", b"schema", "target_port", b"target_port", "traffic_policy", b"traffic_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "requires_grant", b"requires_grant", "schema", b"schema", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_port", b"_target_port", "additional_hostnames", b"additional_hostnames", "additional_paths", b"additional_paths", "description", b"description", "endpoint", b"endpoint", "hostname", b"hostname", "path", b"path", "port", b"port", "protocol", b"protocol", "requires_grant", b"requires_grant", "schema", b"schema", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_port: _TypeAlias = _typing.Literal["target_port"]  # noqa: Y015
     _WhichOneofArgType__target_port: _TypeAlias = _typing.Literal["_target_port", b"_target_port"]  # noqa: Y015

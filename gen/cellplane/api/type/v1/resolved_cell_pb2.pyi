@@ -333,6 +333,8 @@ class ResolvedEndpoint(_message.Message):
     CELL_CALLERS_FIELD_NUMBER: _builtins.int
     ORGANIZATION_CALLERS_FIELD_NUMBER: _builtins.int
     TRAFFIC_POLICY_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_PATHS_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_HOSTNAMES_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """Id of the endpoint, unique in the component."""
     protocol: _endpoint_pb2.Protocol.ValueType
@@ -363,6 +365,14 @@ class ResolvedEndpoint(_message.Message):
     def traffic_policy(self) -> _traffic_policy_pb2.TrafficPolicy:
         """What gateways do with its traffic."""
 
+    @_builtins.property
+    def additional_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further paths under which gateways serve it."""
+
+    @_builtins.property
+    def additional_hostnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further public hosts."""
+
     def __init__(
         self,
         *,
@@ -376,10 +386,12 @@ class ResolvedEndpoint(_message.Message):
         cell_callers: _abc.Iterable[_builtins.str] | None = ...,
         organization_callers: _abc.Iterable[_builtins.str] | None = ...,
         traffic_policy: _traffic_policy_pb2.TrafficPolicy | None = ...,
+        additional_paths: _abc.Iterable[_builtins.str] | None = ...,
+        additional_hostnames: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["traffic_policy", b"traffic_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_callers", b"cell_callers", "endpoint", b"endpoint", "hostname", b"hostname", "organization_callers", b"organization_callers", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_hostnames", b"additional_hostnames", "additional_paths", b"additional_paths", "cell_callers", b"cell_callers", "endpoint", b"endpoint", "hostname", b"hostname", "organization_callers", b"organization_callers", "path", b"path", "port", b"port", "protocol", b"protocol", "target_port", b"target_port", "traffic_policy", b"traffic_policy", "visibilities", b"visibilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
