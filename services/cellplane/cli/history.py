@@ -48,7 +48,7 @@ async def _changes(profile: Any, parent: str, *, recursive: bool, limit: int) ->
 
     target = method("cellplane.api.model.v1.ResourceChangeService.ListResourceChanges")
     request: Any = message_factory.GetMessageClass(target.input_type)(
-        parent=parent, recursive=recursive
+        parent=parent, filter="" if recursive else f'resource_name = "{parent}"'
     )
     found: list[Any] = []
     async with Client(profile) as client:

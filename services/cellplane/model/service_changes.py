@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,14 +16,13 @@ from cellplane.cell.problem import Invalid, NotFound, Problem
 from cellplane.model.convert import MESSAGES
 from cellplane.model.domain.kinds import Kind, kind_of
 from cellplane.resource.differences import Difference, differences
-from cellplane.rpc.pagination import Listing, PageTokens
-from cellplane.store.database import Database
+from cellplane.resource.lists import page, read_query
+from cellplane.rpc.pagination import Cursor, PageTokens
+from cellplane.store.database import Database, Transaction
 from cellplane.store.history import Event, History
 from cellplane.store.resources import ChangeType
 
 _SEGMENT: Final = "/resourceChanges/"
-_MOST: Final = 1024 * 1024
-"""Bytes in one page, about: what a resource is created with can be long."""
 _TYPES: Final[Mapping[ChangeType, pb.ResourceChange.Type.ValueType]] = MappingProxyType(
     {
         ChangeType.CREATED: pb.ResourceChange.CREATED,
@@ -64,28 +64,34 @@ class ResourceChangeService(resource_change_pb2_grpc.ResourceChangeServiceServic
         del context
         if kind_of(request.parent) is None:
             raise _invalid("parent", request.parent, "organizations/acme")
-        listing = Listing(
-            method="ListResourceChanges", parent=request.parent, filter=str(request.recursive)
-        )
-        page = self._tokens.read(listing, size=request.page_size, token=request.page_token)
+        query = read_query(request, pb.ResourceChange.DESCRIPTOR)
         async with self._database.snapshot() as tx:
-            events = await self._history.events(
-                tx,
-                request.parent,
-                recursive=request.recursive,
-                before=int(page.cursor[0]) if page.cursor else None,
-                limit=page.size + 1,
-            )
-        answer, weight = pb.ListResourceChangesResponse(), 0
-        for event in events:
-            if len(answer.resource_changes) == page.size or weight > _MOST:
-                last = answer.resource_changes[-1].name.rpartition("/")[2]
-                answer.next_page_token = self._tokens.next(listing, (last,))
-                break
-            one = told(event)
-            weight += one.ByteSize()
-            answer.resource_changes.append(one)
+            source = _Source(self._history, tx, request.parent)
+            found, token = await page(source, request, query, self._tokens, parent=request.parent)
+        answer = pb.ListResourceChangesResponse(next_page_token=token)
+        answer.resource_changes.extend(found)
         return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=False)
+class _Source:
+    """Changes of a resource and of what is below it, the newest first."""
+
+    history: History
+    tx: Transaction
+    parent: str
+    ordered: bool = False
+
+    async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, Any]]:
+        """Read a stretch."""
+        events = await self.history.events(
+            self.tx,
+            self.parent,
+            recursive=True,
+            before=int(after[-1]) if after else None,
+            limit=limit,
+        )
+        return [((str(event.change.sequence),), told(event)) for event in events]
 
 
 def told(event: Event) -> pb.ResourceChange:

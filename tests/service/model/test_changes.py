@@ -17,7 +17,8 @@ async def changes(
 ) -> resource_change_pb2.ListResourceChangesResponse:
     """One page of what happened."""
     stub = resource_change_pb2_grpc.ResourceChangeServiceStub(api.user)
-    request = resource_change_pb2.ListResourceChangesRequest(parent=parent, **more)  # type: ignore[arg-type]
+    own = "" if more.pop("recursive", False) else f'resource_name = "{parent}"'
+    request = resource_change_pb2.ListResourceChangesRequest(parent=parent, filter=own, **more)  # type: ignore[arg-type]
     return await stub.ListResourceChanges(request)
 
 

@@ -96,9 +96,7 @@ async def test_no_list_asks_once_for_each_row(shop: Api) -> None:
             event_subscription_pb2.ListEventSubscriptionsRequest(parent=ORG, page_size=size)
         ),
         "changes": lambda size: changes.ListResourceChanges(
-            resource_change_pb2.ListResourceChangesRequest(
-                parent=ORG, recursive=True, page_size=size
-            )
+            resource_change_pb2.ListResourceChangesRequest(parent=ORG, page_size=size)
         ),
     }
     for name, call in calls.items():

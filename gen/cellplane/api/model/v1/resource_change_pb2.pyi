@@ -173,26 +173,32 @@ class ListResourceChangesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    RECURSIVE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Name of any resource of the model: `organizations/*`, or deeper."""
     page_size: _builtins.int
     """How many at most. 0 is 50; more than 500 is 500. A page may have fewer."""
     page_token: _builtins.str
     """The token of the answer before, for the page behind it."""
-    recursive: _builtins.bool
-    """Lists changes of what is below the resource, too."""
+    filter: _builtins.str
+    """Which of them (AIP-160), such as
+    `resource_name = "organizations/acme" AND actor:"*ann"`.
+    """
+    order_by: _builtins.str
+    """In which order, such as `resource_name`; the newest first without it."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        recursive: _builtins.bool = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "recursive", b"recursive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,10 +61,10 @@ class ResourceChangeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListResourceChanges(self, request, context):
-        """Lists what happened to a resource, the newest first; also of one that is
-        deleted.
+        """Lists what happened to a resource and to what belongs to it, the newest
+        first; also where it is deleted.
 
-        Example: `{"parent": "organizations/acme/projects/boutique", "recursive": true}`
+        Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,10 +38,10 @@ class ResourceChangeServiceStub:
     GetResourceChange: _grpc.UnaryUnaryMultiCallable[_resource_change_pb2.GetResourceChangeRequest, _resource_change_pb2.ResourceChange]
     """Reads one change."""
     ListResourceChanges: _grpc.UnaryUnaryMultiCallable[_resource_change_pb2.ListResourceChangesRequest, _resource_change_pb2.ListResourceChangesResponse]
-    """Lists what happened to a resource, the newest first; also of one that is
-    deleted.
+    """Lists what happened to a resource and to what belongs to it, the newest
+    first; also where it is deleted.
 
-    Example: `{"parent": "organizations/acme/projects/boutique", "recursive": true}`
+    Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
     """
 
 @_typing.type_check_only
@@ -54,10 +54,10 @@ class ResourceChangeServiceAsyncStub(ResourceChangeServiceStub):
     GetResourceChange: _aio.UnaryUnaryMultiCallable[_resource_change_pb2.GetResourceChangeRequest, _resource_change_pb2.ResourceChange]  # type: ignore[assignment]
     """Reads one change."""
     ListResourceChanges: _aio.UnaryUnaryMultiCallable[_resource_change_pb2.ListResourceChangesRequest, _resource_change_pb2.ListResourceChangesResponse]  # type: ignore[assignment]
-    """Lists what happened to a resource, the newest first; also of one that is
-    deleted.
+    """Lists what happened to a resource and to what belongs to it, the newest
+    first; also where it is deleted.
 
-    Example: `{"parent": "organizations/acme/projects/boutique", "recursive": true}`
+    Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
     """
 
 class ResourceChangeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -79,10 +79,10 @@ class ResourceChangeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _resource_change_pb2.ListResourceChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resource_change_pb2.ListResourceChangesResponse, _abc.Awaitable[_resource_change_pb2.ListResourceChangesResponse]]:
-        """Lists what happened to a resource, the newest first; also of one that is
-        deleted.
+        """Lists what happened to a resource and to what belongs to it, the newest
+        first; also where it is deleted.
 
-        Example: `{"parent": "organizations/acme/projects/boutique", "recursive": true}`
+        Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
         """
 
 def add_ResourceChangeServiceServicer_to_server(servicer: ResourceChangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
