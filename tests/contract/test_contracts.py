@@ -21,6 +21,7 @@ from google.protobuf.descriptor import (
 
 from cellplane.rpc import contracts
 from tests.contract.descriptors import (
+    ROOT,
     RULES,
     STANDARD,
     behaviors,
@@ -368,3 +369,11 @@ def test_every_deviation_is_one() -> None:
     for cell in listed:
         for symbol in re.findall(r"`([^`]+)`", cell):
             assert symbol in known, symbol
+
+
+def test_what_shows_a_rule_exists() -> None:
+    """The document names tests that are there."""
+    named = re.findall(r"`((?:contract|service|unit|e2e)/[a-z_/]+\.py)::(test_\w+)`", RULES)
+    assert len(named) > 40
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), (file, test)
