@@ -7,6 +7,7 @@ version; where there is room is asked each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 from cellplane.cell.requirement import Effect, LabelSelector, Source
@@ -182,7 +183,10 @@ class Feasible:
             for slot in slots_of(equals)
             if (plane := index.planes[slot]) is not None
         ]
-        ranked.sort(key=self._rank, reverse=True)
+        ranked.sort(reverse=True)
+        if any(one[0] == other[0] for one, other in pairwise(ranked)):
+            # Slots depend on who came first; names do not.
+            ranked.sort(key=self._rank, reverse=True)
         return ranked[:many]
 
     def worth(self, slot: int, of_cell: int, others: int) -> int:

@@ -137,16 +137,18 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "candidates": [],
         "rejections": [],
     }
-    room = BYTES - len(json.dumps(body, sort_keys=True).encode())
     entries = [
         ("candidates", [c.data_plane, int(c.chosen), *(int(v) for _, v in c.scores)])
         for c in trace.candidates
     ] + [("rejections", [r.data_plane, r.reason, r.message[:160]]) for r in trace.rejections]
     for kind, entry in entries:
-        room -= len(json.dumps(entry).encode()) + 2
-        if room < 0:
-            break
         body[kind].append(entry)
+    over = len(json.dumps(body).encode()) - BYTES
+    for kind, entry in reversed(entries):
+        if over <= 0:
+            break
+        body[kind].pop()
+        over -= len(json.dumps(entry).encode()) + 2
     return body
 
 
