@@ -104,6 +104,7 @@ async def _up(options: argparse.Namespace) -> "ClusterInfo":
     from cellplane.sandbox.crds import CrdSet
 
     known = frozenset(options.crds)
+    count = (1 if options.cilium else 3) if options.nodes is None else options.nodes
     if options.cilium:
         machine.inspect()  # before minutes go by
         known |= {CrdSet.CILIUM_AGENT}
@@ -111,7 +112,7 @@ async def _up(options: argparse.Namespace) -> "ClusterInfo":
         options.name,
         options.state_dir,
         crds=known,
-        nodes=0 if options.cilium else options.nodes,
+        nodes=0 if options.cilium else count,
         region=options.region,
         zones=options.zones.split(","),
         detached=True,
@@ -123,7 +124,7 @@ async def _up(options: argparse.Namespace) -> "ClusterInfo":
                 info.name,
                 info.state,
                 port=info.port,
-                count=options.nodes,
+                count=count,
                 detached=True,
                 progress=_say,
             )
@@ -142,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("name")
     up.add_argument("state_dir", type=Path)
     up.add_argument("--crds", help="sets of schemas, separated by commas; default: all of them")
-    up.add_argument("--nodes", type=int, default=3)
+    up.add_argument("--nodes", type=int, help="default: 3, or 1 if they are real")
     up.add_argument(
         "--cilium",
         action="store_true",

@@ -21,6 +21,7 @@ from cellplane.sandbox.crds import cilium_sources
 from cellplane.sandbox.credentials import kubeconfig, open_authority, write_private
 from cellplane.sandbox.fabric import Place
 from cellplane.sandbox.machine import Machine
+from cellplane.sandbox.processes import StartError
 from cellplane.sandbox.rooms import Room, close_room, open_room
 from cellplane.sandbox.waiting import answers, until
 
@@ -93,6 +94,7 @@ async def start(
     the nodes runs.
     """
     fit = machine.inspect()
+    _refuse_run(state)
     programs = await build([Tool.CLUSTER, Tool.KUBELET, Tool.CILIUM, Tool.PROBE], progress=progress)
     kit = _Kit(
         cluster=cluster,
@@ -158,6 +160,11 @@ async def _together(steps: Sequence[Coroutine[Any, Any, Node]]) -> Sequence[Node
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def _refuse_run(state: Path) -> None:
+    if state.resolve().is_relative_to("/run"):
+        raise StartError(f"{state} is below /run, where each node has files of its own: move it")
 
 
 def _lay_out(kit: _Kit) -> None:

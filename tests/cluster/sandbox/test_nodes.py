@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cellplane.sandbox import images, machine
-from cellplane.sandbox.processes import alive, known
+from cellplane.sandbox import images, machine, nodes
+from cellplane.sandbox.processes import StartError, alive, known
 from tests.e2e.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
@@ -47,6 +47,14 @@ def test_an_image_is_the_same_for_the_same_program(tmp_path: Path) -> None:
     program.write_text("#!/bin/bash\n")
     images.write(program, ["example/hello:1"], third)
     assert first.read_bytes() == second.read_bytes() != third.read_bytes()
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("fit")
+async def test_a_folder_that_nodes_do_not_see_is_refused() -> None:
+    """Below ``/run`` each node has files of its own, so a cluster there is refused real nodes."""
+    with pytest.raises(StartError, match="below /run"):
+        await nodes.start("real", Path("/run/cellplane-nowhere"), port=1)
 
 
 @pytest.mark.timeout(2400)
