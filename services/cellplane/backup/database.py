@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from cellplane.backup.plan import GAP, Place
+from cellplane.backup.plan import DERIVED, GAP, Place
 from cellplane.cell.problem import FailedPrecondition, NotFound
 from cellplane.store.migrate import upgrade
 
@@ -36,7 +36,7 @@ class Contents:
         self.connection = connection
         self._schema = schema
         metadata = sa.MetaData(schema=schema)
-        metadata.reflect(connection)
+        metadata.reflect(connection, only=lambda name, _: not name.startswith(DERIVED))
         self.tables = {table.name: table for table in metadata.sorted_tables}
 
     def rows(self, table: str) -> Iterator[Sequence[Any]]:

@@ -18,6 +18,12 @@ from cellplane.cell.problem import Invalid
 GAP: Final = 1 << 32
 """By how much numbers are raised: more than any service counts between a backup and its end."""
 
+DERIVED: Final = "catalog_"
+"""How tables begin that a service makes anew from others where it finds them empty.
+
+Each kind of database has them in its own way, so they are in no backup.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:

@@ -14,14 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellplane.api.model.v1 import catalog_pb2, component_pb2
-from cellplane.model.tables import calls, catalog_index, catalog_offers, counters
-from tests.property.model.test_incremental import (
-    NAMES,
-    Model,
-    components,
-    full,
-    model,
-)
+from cellplane.model.tables import calls, catalog_index, catalog_offers
+from tests.property.model.edits import NAMES, components, full
+from tests.property.model.inprocess import Model, model
 from tests.service.model.world import ORG, platform
 
 WORDS = sa.table("catalog_words", sa.column("rowid"))
@@ -94,7 +89,6 @@ async def forget(made: Model) -> None:
         await tx.execute(sa.delete(catalog_index))
         await tx.execute(sa.delete(WORDS))
         await tx.execute(sa.delete(resources).where(resources.c.kind == "CatalogEntry"))
-        await tx.execute(sa.update(counters).where(counters.c.counter == "catalog").values(value=0))
 
 
 async def check_pairs(made: Model, kept: dict[str, catalog_pb2.CatalogEntry]) -> None:

@@ -27,7 +27,7 @@ from cellplane.model.domain.offers import offers_of
 from cellplane.model.domain.resolve import Deployed
 from cellplane.model.domain.resources import Component
 from cellplane.model.records import Records
-from cellplane.model.tables import catalog_offers, counters, deployed
+from cellplane.model.tables import catalog_offers, deployed
 from cellplane.store.database import Transaction
 
 WRITTEN = ""
@@ -68,9 +68,8 @@ class Register:
                 await self._index.own(tx, change.name, _owner(change.new))
 
     async def rebuild(self, tx: Transaction) -> None:
-        """Register everything from nothing, if that was never done in this database."""
-        done = sa.select(counters.c.value).where(counters.c.counter == "catalog")
-        if (await tx.execute(done)).scalar_one():
+        """Register everything from nothing, where nothing is: after a migration, or a restore."""
+        if (await tx.execute(sa.select(catalog_offers.c.offer).limit(1))).first() is not None:
             return
         wanted: Rows = {}
         for record in await self._records.below(tx, "", [Kind.COMPONENT]):
@@ -81,7 +80,6 @@ class Register:
             component = self._codecs.component_of(row.written)
             wanted[row.component, row.environment] = _facts(component)
         await self._put(tx, wanted)
-        await tx.execute(sa.update(counters).where(counters.c.counter == "catalog").values(value=1))
 
     async def _put(self, tx: Transaction, wanted: Rows) -> None:
         names = sorted({component for component, _ in wanted})

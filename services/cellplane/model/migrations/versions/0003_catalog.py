@@ -1,7 +1,6 @@
 """The catalog: what is offered where, the index of its words, and the grants in force.
 
-What was declared before is registered when the service starts: the counter ``catalog`` says whether
-that was done.
+What was declared before is registered when the service starts and finds the catalog empty.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ def upgrade() -> None:
     metadata = sa.MetaData()
     _tables(metadata)
     metadata.create_all(op.get_bind(), checkfirst=False)
-    counters = sa.table("counters", sa.column("counter"), sa.column("value"))
-    op.bulk_insert(counters, [{"counter": "catalog", "value": 0}])
     op.create_index("calls_by_target", "calls", ["target", "endpoint"])
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE catalog_index ADD COLUMN words tsvector")
