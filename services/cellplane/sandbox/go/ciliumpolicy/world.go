@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	cmtypes "github.com/cilium/cilium/pkg/clustermesh/types"
 	"github.com/cilium/cilium/pkg/identity"
 	ipcachetypes "github.com/cilium/cilium/pkg/ipcache/types"
 	"github.com/cilium/cilium/pkg/k8s"
@@ -76,7 +77,7 @@ type side struct {
 	Error   string   `json:"error,omitempty"`
 }
 
-// parse reads an object as the agent's watchers do. Its id tells the repository its namespace.
+// parse reads an object as the agent's watchers do, which by default select pods of any cluster. Its id tells the repository its namespace.
 func parse(logger *slog.Logger, raw json.RawMessage) (ipcachetypes.ResourceID, api.Rules, error) {
 	var head struct {
 		Kind     string                 `json:"kind"`
@@ -93,21 +94,21 @@ func parse(logger *slog.Logger, raw json.RawMessage) (ipcachetypes.ResourceID, a
 		if err := json.Unmarshal(raw, &object); err != nil {
 			return name, nil, err
 		}
-		rules, err := object.Parse(logger, clusterName)
+		rules, err := object.Parse(logger, cmtypes.PolicyAnyCluster)
 		return name, rules, err
 	case "CiliumClusterwideNetworkPolicy":
 		var object ciliumv2.CiliumClusterwideNetworkPolicy
 		if err := json.Unmarshal(raw, &object); err != nil {
 			return name, nil, err
 		}
-		rules, err := object.Parse(logger, clusterName)
+		rules, err := object.Parse(logger, cmtypes.PolicyAnyCluster)
 		return name, rules, err
 	case "NetworkPolicy":
 		var object slim_networkingv1.NetworkPolicy
 		if err := json.Unmarshal(raw, &object); err != nil {
 			return name, nil, err
 		}
-		rules, err := k8s.ParseNetworkPolicy(logger, clusterName, &object)
+		rules, err := k8s.ParseNetworkPolicy(logger, cmtypes.PolicyAnyCluster, &object)
 		return name, rules, err
 	default:
 		return name, nil, nil
