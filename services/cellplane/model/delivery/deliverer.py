@@ -28,7 +28,7 @@ from cellplane.model.delivery.signature import headers, new_secret
 from cellplane.model.domain.kinds import Kind, organization_of
 from cellplane.runtime.clock import Clock
 from cellplane.runtime.tasks import Backoff
-from cellplane.store.database import Database
+from cellplane.store.database import Database, Transaction
 from cellplane.store.history import History
 from cellplane.store.resources import Recorded, Resources, Stored
 
@@ -121,14 +121,12 @@ class Deliverer:
     async def _round(self, stack: contextlib.AsyncExitStack) -> float:
         """Look at every subscription once; answers how many seconds there is nothing to do."""
         async with self.database.snapshot() as tx:
-            found = await self.resources.below(tx, "", [Kind.EVENT_SUBSCRIPTION.value])
-            cursors = await self.outbox.cursors(tx)
-        subscriptions = {s.name: s for s in found}
-        fresh = [s for s in found if s.name not in cursors or cursors[s.name].uid != s.uid]
-        gone = cursors.keys() - subscriptions.keys()
+            subscriptions, cursors, fresh, gone = await self._known(tx)
         if fresh or gone:
             async with self.database.transaction() as tx:
-                await self.outbox.forget(tx, sorted(gone))
+                # Looked at again where nobody else writes: one may have come anew since.
+                _, _, fresh, gone = await self._known(tx)
+                await self.outbox.forget(tx, gone)
                 for stored in fresh:
                     await self.outbox.open(tx, begin(stored))
             return 0.0
@@ -139,6 +137,16 @@ class Deliverer:
             *(self._serve(post, cursors[name], stored) for name, stored in subscriptions.items())
         )
         return min([_LONGEST_SLEEP, *waits])
+
+    async def _known(
+        self, tx: Transaction
+    ) -> tuple[dict[str, Stored], dict[str, Cursor], list[Stored], list[str]]:
+        """Subscriptions and cursors; those that have none yet, and the names of those gone."""
+        found = await self.resources.below(tx, "", [Kind.EVENT_SUBSCRIPTION.value])
+        cursors = await self.outbox.cursors(tx)
+        fresh = [s for s in found if s.name not in cursors or cursors[s.name].uid != s.uid]
+        names = {stored.name: stored for stored in found}
+        return names, cursors, fresh, sorted(cursors.keys() - names.keys())
 
     async def _serve(self, post: Post, cursor: Cursor, stored: Stored) -> float:
         subscription = pb.EventSubscription.FromString(stored.payload)
