@@ -322,6 +322,7 @@ async def test_a_shared_route_is_its_users_business(world: World) -> None:
 
 async def _release(made: Model, component_name: str) -> str:
     request = component_pb2.GetComponentRequest(name=component_name)
-    found = await made.call("ComponentService.GetComponent", request)
-    release: str = found.latest_release
+    # A read is answered as the bytes that are stored.
+    stored = await made.call("ComponentService.GetComponent", request)
+    release: str = component_pb2.Component.FromString(stored).latest_release
     return release
