@@ -41,6 +41,8 @@ class CrdSet(StrEnum):
     CERT_MANAGER = "cert-manager"
     ISTIO = "istio"
     """Istio's own, for the policies of a mesh."""
+    EXTERNAL_SECRETS = "external-secrets"
+    """ExternalSecret, and the stores that it names."""
 
 
 ALL = frozenset({CrdSet.ENVOY_GATEWAY, CrdSet.CILIUM, CrdSet.CERT_MANAGER})
@@ -96,6 +98,15 @@ _SOURCES = {
         version="v1.28.0",
         checksum="h1:0fYY9G03CAdFwE/fCkpr0v7kKsy+Hz9OCCjLNBNLbnU=",
         files=("kubernetes/customresourcedefinitions.gen.yaml",),
+    ),
+    CrdSet.EXTERNAL_SECRETS: _Source(
+        module="github.com/external-secrets/external-secrets",
+        version="v0.19.2",
+        checksum="h1:bdOpEt9Pww2e8QGh4apX7M0nehwNOVAQJLd8z6hAXWI=",
+        files=(
+            "config/crds/bases/external-secrets.io_externalsecrets.yaml",
+            "config/crds/bases/external-secrets.io_*stores.yaml",
+        ),
     ),
 }
 

@@ -17,6 +17,7 @@ from cellplane.cell import labels
 from cellplane.sandbox import cluster
 from cellplane.sandbox.api import Answer, Api
 from cellplane.sandbox.cluster import ClusterInfo
+from cellplane.sandbox.crds import CrdSet
 from tests.cluster.deploy.charts import (
     AGENT,
     CHARTS,
@@ -55,7 +56,7 @@ Served = Mapping[tuple[str, str], Resource]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def info(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClusterInfo]:
     state = tmp_path_factory.mktemp("cluster") / "deploy"
-    async with cluster.running("deploy", state, nodes=1) as ready:
+    async with cluster.running("deploy", state, crds=frozenset(CrdSet), nodes=1) as ready:
         yield ready
 
 
