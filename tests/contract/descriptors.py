@@ -20,7 +20,7 @@ from google.protobuf.descriptor import (
 from cellplane.rpc import contracts
 
 ROOT = Path(__file__).parents[2]
-RULES = (ROOT / "docs" / "decisions" / "0016-api-rules.md").read_text()
+RULES = (ROOT / "docs" / "decisions" / "0013-api-rules.md").read_text()
 ID = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
 STANDARD = {
     "name", "uid", "display_name", "annotations", "create_time", "update_time", "etag",

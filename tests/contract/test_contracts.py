@@ -1,4 +1,4 @@
-"""The contracts against the numbered rules of the API (docs/decisions/0016-api-rules.md, A).
+"""The contracts against the numbered rules of the API (docs/decisions/0013-api-rules.md, A).
 
 Each test is one rule, by its number, and walks the descriptors: what is added tomorrow is held to
 it, too. What deviates is listed in the document with its reason, and here by its number.
