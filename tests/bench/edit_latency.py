@@ -7,6 +7,7 @@ object in the same run. Usage: ``python -m tests.bench.edit_latency [EDITS]``.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -48,8 +49,8 @@ class Watcher:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value below which *share* of all lie, in milliseconds."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000
+    """The least value that *share* of all do not exceed (nearest rank), in milliseconds."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] * 1000
 
 
 def baseline(cluster: Cluster, namespace: str, count: int) -> list[float]:

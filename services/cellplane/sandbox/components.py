@@ -39,7 +39,7 @@ def environment(state: Path) -> Mapping[str, str]:
         "PATH": os.defpath,
         "HOME": str(state),
         # Memory for time: with many schemas, a start is mostly the API server's work.
-        "GOGC": "200",
+        "GOGC": "400",
     }
 
 
