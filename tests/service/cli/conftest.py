@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def cellplane(
         return Answer(code=code, out=said.out, err=said.err)
 
     return run
+
+
+def interruptible(control_plane: ControlPlane, *arguments: str) -> subprocess.Popen[str]:
+    """The command line in a process that takes an interrupt, even if this one ignores them."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cellplane.cli", *arguments],
+        env={**os.environ, "CELLPLANE_STATE": str(control_plane.layout.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
 
 
 @pytest.fixture(scope="session")

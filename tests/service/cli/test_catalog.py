@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,15 @@ connections:
   - connection: wallet
     componentEndpoint: {component: projects/payments/components/wallet, endpoint: http}
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tidy(control_plane: ControlPlane) -> Iterator[None]:
+    """What these tests add to the samples goes again."""
+    yield
+    for name in ("boutique/reader", "payments/wallet"):
+        gone = control_plane.process("delete", "component", name, "--force", "--ignore-not-found")
+        assert gone.code == 0, gone.err
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.service.cli.conftest import Answer, ControlPlane
+from tests.service.cli.conftest import Answer, ControlPlane, interruptible
 
 Run = Callable[..., Answer]
 pytestmark = pytest.mark.usefixtures("samples")
@@ -158,13 +155,7 @@ def test_promotion_follows_the_pipeline(cellplane: Run) -> None:
 
 def test_a_watch_shows_each_change(control_plane: ControlPlane, tmp_path: Path) -> None:
     """`get -w` prints what is there, and then a line for each change, until it is ended."""
-    watch = subprocess.Popen(
-        [sys.executable, "-m", "cellplane.cli", "get", "projects", "-w", "-o", "name"],
-        env={**os.environ, "CELLPLANE_STATE": str(control_plane.layout.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    watch = interruptible(control_plane, "get", "projects", "-w", "-o", "name")
     assert watch.stdout is not None
     try:
         seen = {watch.stdout.readline().strip() for _ in range(2)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.service.cli.conftest import Answer, ControlPlane
+from tests.service.cli.conftest import Answer, ControlPlane, interruptible
 
 Run = Callable[..., Answer]
 pytestmark = pytest.mark.usefixtures("samples")
@@ -163,13 +163,7 @@ def test_any_method_can_be_called(cellplane: Run) -> None:
 def test_a_stream_is_a_line_for_each_answer(control_plane: ControlPlane) -> None:
     """`call` prints what a stream says as it comes, until it is interrupted."""
     request = '{"parent": "organizations/acme/projects/payments", "kinds": ["Component"]}'
-    stream = subprocess.Popen(
-        [sys.executable, "-m", "cellplane.cli", "call", "WatchResources", request],
-        env={**os.environ, "CELLPLANE_STATE": str(control_plane.layout.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    stream = interruptible(control_plane, "call", "WatchResources", request)
     assert stream.stdout is not None
     try:
         first = json.loads(stream.stdout.readline())
