@@ -158,6 +158,29 @@ def test_a_deleted_policy_is_back_within_a_second(plane: Plane, namespace: str, 
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("west", "apis/cilium.io/v2/ciliumclusterwidenetworkpolicies/cellplane.cells"),
+        ("west", "apis/cilium.io/v2/namespaces/{}/ciliumnetworkpolicies/gateway.westbound"),
+        ("east", "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies/cell.default-deny"),
+    ],
+)
+def test_what_closes_the_gateways_is_back_within_a_second(
+    plane: Plane, name: str, path: str
+) -> None:
+    """The platform's own policies are on every data plane, and are put back as a Cell's are."""
+    shown = plane.ok("get", "dataplane", name, "-o", "json").json
+    (ready,) = [c for c in shown["conditions"] if c["type"] == "PlatformReady"]
+    assert ready["status"] == "TRUE", ready
+    cluster = plane.cluster(name)
+    path = "/" + path.format("cellplane-gateways")
+    uid = cluster.get(path)["metadata"]["uid"]
+    cluster.delete(path)
+
+    cluster.until(path, lambda p: p is not None and p["metadata"]["uid"] != uid, patience=1.0)
+
+
 def test_an_edited_image_is_back_within_a_second(plane: Plane, namespace: str) -> None:
     """Somebody edits an image by hand; the declared one is back."""
     cluster = plane.cluster("west")

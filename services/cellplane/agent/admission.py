@@ -1,20 +1,21 @@
 """PURE: what the agent applies at all, whoever asks for it.
 
 A Cell gets objects of these kinds, in its own namespace, and that namespace; each carries the Cell
-as its owner and is the object that it is called. Everything else is refused, object by object.
+as its owner and is the object that it is called. A part of the platform gets the same, and what it
+needs of the cluster, by names that no tenant can take. All else is refused, object by object.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cellplane.agent.objects import Outcome, Result, Want, WantedObject
 from cellplane.cell import labels
 from cellplane.cell.manifest import ObjectKey, Phase
-from cellplane.cell.names import CellName
+from cellplane.cell.names import PlatformName, namespace_of
 
 ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset(
@@ -33,7 +34,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "autoscaling": frozenset({"HorizontalPodAutoscaler"}),
     "policy": frozenset({"PodDisruptionBudget"}),
     "networking.k8s.io": frozenset({"NetworkPolicy"}),
-    "cilium.io": frozenset({"CiliumNetworkPolicy"}),
+    "cilium.io": frozenset({"CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"}),
     "gateway.networking.k8s.io": frozenset(
         {
             "Gateway",
@@ -63,6 +64,10 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "external-secrets.io": frozenset({"ExternalSecret"}),
 }
 
+CLUSTER_KINDS: Final = frozenset({"CiliumClusterwideNetworkPolicy"})
+"""Kinds without namespace that parts of the platform get, beside their namespace."""
+CLUSTER_PREFIX: Final = "cellplane."
+"""Begins the names of those."""
 STRICT_PHASES: Final = frozenset({Phase.GUARD, Phase.POLICY})
 _LOOSE: Final = frozenset({"ServiceAccount", "Namespace"})
 
@@ -79,31 +84,31 @@ def refusals(want: Want, contents: Mapping[str, bytes]) -> tuple[Result, ...]:
         want: What is asked for.
         contents: What is in the objects, by digest, as far as it was sent.
     """
-    name = CellName.parse(want.cell)
-    if name is None:
+    namespace = namespace_of(want.cell)
+    if namespace is None:
         whole = ObjectKey(api_version="", kind="Cell", namespace="", object=want.cell)
-        return (
-            Result(key=whole, outcome=Outcome.FORBIDDEN, message=f"{want.cell!r} names no Cell"),
-        )
+        return (Result(key=whole, outcome=Outcome.FORBIDDEN, message=f"{want.cell!r} is no Cell"),)
     found: list[Result] = []
+    of_platform = PlatformName.parse(want.cell) is not None
     for wanted in want.objects:
-        why = _refuse_key(wanted.key, name.namespace)
+        why = _refuse_key(wanted.key, namespace, of_platform=of_platform)
         if not why and wanted.digest in contents:
             why = _refuse_content(wanted, want.cell, contents[wanted.digest])
         if why:
             found.append(_forbidden(wanted.key, why, wanted.part))
-    found += _refuse_removals(want.removals, name.namespace)
+    found.extend(
+        _forbidden(key, why, "")
+        for key in want.removals
+        if (why := _refuse_key(key, namespace, of_platform=of_platform))
+    )
     return tuple(found)
 
 
-def _refuse_removals(keys: Iterable[ObjectKey], namespace: str) -> Iterable[Result]:
-    for key in keys:
-        if why := _refuse_key(key, namespace):
-            yield _forbidden(key, why, "")
-
-
-def _refuse_key(key: ObjectKey, namespace: str) -> str:
+def _refuse_key(key: ObjectKey, namespace: str, *, of_platform: bool) -> str:
     group = key.api_version.rpartition("/")[0]
+    if key.kind in CLUSTER_KINDS and not key.namespace:
+        named = key.object.startswith(CLUSTER_PREFIX)
+        return "" if of_platform and named else f"{key} is not the platform's own"
     if key.kind not in ALLOWED.get(group, frozenset()):
         return f"kind {key.kind} of {key.api_version} is not one that an agent applies"
     if key.kind == "Namespace":

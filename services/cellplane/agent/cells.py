@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from cellplane.agent.admission import refusals
+from cellplane.agent.admission import CLUSTER_KINDS, refusals
 from cellplane.agent.apply import CellWorker
 from cellplane.agent.objects import (
     CellState,
@@ -31,7 +31,7 @@ from cellplane.agent.reports import Applied, CellReport, Outbox
 from cellplane.agent.store import Store
 from cellplane.agent.target import Body, Facts, Target
 from cellplane.cell.manifest import ObjectKey, Phase
-from cellplane.cell.names import CellName
+from cellplane.cell.names import namespace_of
 from cellplane.runtime.clock import Clock
 from cellplane.runtime.linkdigest import root_digest
 from cellplane.runtime.tasks import Backoff, Loop
@@ -45,6 +45,7 @@ _PHASES: Final[Mapping[str, Phase]] = {
     "Namespace": Phase.NAMESPACE,
     "NetworkPolicy": Phase.GUARD,
     "CiliumNetworkPolicy": Phase.GUARD,
+    "CiliumClusterwideNetworkPolicy": Phase.GUARD,
     "AuthorizationPolicy": Phase.GUARD,
     "PeerAuthentication": Phase.GUARD,
     "ResourceQuota": Phase.GUARD,
@@ -302,6 +303,8 @@ class Cells:
             worker.try_again()
 
     def _of(self, key: ObjectKey) -> CellWorker | None:
+        if not key.namespace and key.kind in CLUSTER_KINDS:
+            return next((w for w in self._workers.values() if key in w.state.objects), None)
         return self._by_namespace.get(key.namespace or key.object)
 
     def _listed(self, kind: tuple[str, str]) -> None:
@@ -317,8 +320,8 @@ class Cells:
 
 def _next(want: Want, contents: Mapping[str, bytes], before: CellState | None) -> CellState | None:
     """The state that a Want leads to; ``None`` if it does not fit what is stored."""
-    name = CellName.parse(want.cell)
-    if name is None or (want.namespace and want.namespace != name.namespace):
+    namespace = namespace_of(want.cell)
+    if namespace is None or (want.namespace and want.namespace != namespace):
         return None
     old = before.objects if before is not None else {}
     objects = dict(old) if want.base_revision and before is not None else {}
@@ -334,7 +337,7 @@ def _next(want: Want, contents: Mapping[str, bytes], before: CellState | None) -
         removals.pop(named.key, None)
     if digest_of(objects) != want.digest:
         return None
-    fresh = CellState(cell=want.cell, namespace=name.namespace)
+    fresh = CellState(cell=want.cell, namespace=namespace)
     return replace(
         before if before is not None else fresh,
         revision=want.revision,

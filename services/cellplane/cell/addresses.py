@@ -19,10 +19,12 @@ from cellplane.cell.cell import (
 from cellplane.cell.names import kube_name, last_segment, short_hash
 from cellplane.cell.protocol import TRAITS
 
+GATEWAYS_PLATFORM: Final = "gateways"
 GATEWAY_NAMESPACE: Final = "cellplane-gateways"
 """Holds the shared gateways of a data plane; only the platform owns it."""
 NORTHBOUND_GATEWAY: Final = "northbound"
 WESTBOUND_GATEWAY: Final = "westbound"
+NORTHBOUND_PORTS: Final = (80, 443)
 WESTBOUND_PORT: Final = 443
 OBSERVABILITY_NAMESPACE: Final = "cellplane-observability"
 COLLECTOR: Final = "collector"
@@ -44,6 +46,11 @@ _CONTROLLER_LIMIT: Final = 52
 """Their pods carry the controller's name and a suffix of eleven in a label, or in their name."""
 _EGRESS_PORT_BASE: Final = 20000
 _EGRESS_PORT_COUNT: Final = 10000
+
+
+def target_port(listener: int) -> int:
+    """Port of a gateway's process: its rootless pods move privileged listeners up by 10,000."""
+    return listener + 10000 if listener < 1024 else listener
 
 
 def service_name(component: str) -> str:

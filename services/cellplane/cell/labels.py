@@ -43,6 +43,16 @@ def cell_labels(
     }
 
 
+def platform_labels(organization: str, platform: str, namespace: str) -> dict[str, str]:
+    """Label what belongs to the platform on a data plane; agents watch it as they do Cells."""
+    return {
+        MANAGED_BY: MANAGER,
+        ORGANIZATION: organization,
+        PLATFORM: platform,
+        CELL: namespace,
+    }
+
+
 def component_selector(component: str) -> dict[str, str]:
     """Select the pods of one component, inside of its Cell's namespace."""
     return {COMPONENT: component}

@@ -74,6 +74,43 @@ class CellName:
         return f"cell-{head}-{suffix}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformName:
+    """What a data plane has of the platform's own, beside Cells: a namespace that it owns."""
+
+    organization: str
+    data_plane: str
+    platform: str
+
+    @classmethod
+    def parse(cls, name: str) -> PlatformName | None:
+        """Read ``organizations/*/dataPlanes/*/platforms/*``; ``None`` if it is not such a name."""
+        match name.split("/"):
+            case ["organizations", organization, "dataPlanes", data_plane, "platforms", platform]:
+                if is_id(organization) and is_id(data_plane) and is_id(platform):
+                    return cls(organization=organization, data_plane=data_plane, platform=platform)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.parent}/platforms/{self.platform}"
+
+    @property
+    def parent(self) -> str:
+        """The data plane's resource name."""
+        return f"organizations/{self.organization}/dataPlanes/{self.data_plane}"
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace, the same on every data plane."""
+        return f"cellplane-{self.platform}"
+
+
+def namespace_of(bundle: str) -> str | None:
+    """The namespace of what a bundle is named after, a Cell or a part of the platform."""
+    name = CellName.parse(bundle) or PlatformName.parse(bundle)
+    return name.namespace if name is not None else None
+
+
 def last_segment(name: str) -> str:
     """Get the id out of a resource name."""
     return name.rsplit("/", 1)[-1]

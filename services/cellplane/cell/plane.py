@@ -45,6 +45,8 @@ class DataPlaneProfile:
     labels: Mapping[str, str] = field(default_factory=dict)
     westbound_host: str = ""
     westbound_port: int = 0
+    internal_networks: tuple[str, ...] = ()
+    """Ranges of addresses of the organization's own network; empty for the private ones."""
 
     def can(self, capability: str) -> bool:
         """Tell whether the data plane has a capability."""

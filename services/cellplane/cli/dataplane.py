@@ -38,6 +38,10 @@ def join(
         str | None, typer.Option(help="Host of its westbound gateway, for other data planes.")
     ] = None,
     westbound_port: Annotated[int | None, typer.Option(help="Port of that gateway.")] = None,
+    internal_network: Annotated[
+        list[str] | None,
+        typer.Option(help="Range of addresses that may call that gateway; repeatable."),
+    ] = None,
     output: Output = Format.TABLE,
     organization: Organization = None,
     profile: Profile = None,
@@ -61,6 +65,7 @@ def join(
     fields: dict[str, Any] = {"labels": labels}
     fields |= {"westbound_host": westbound_host} if westbound_host else {}
     fields |= {"westbound_port": westbound_port} if westbound_port else {}
+    fields |= {"internal_networks": internal_network} if internal_network else {}
     grant = run(_join(chosen, name, fields))
     words = {
         "grant": grant.name,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from cellplane.api.network_policy.v1 import observed_pb2, reach_pb2
 from cellplane.network_policy.compiler.compile import compile as compile_policies
 from cellplane.network_policy.compiler.observed import Finding
+from cellplane.network_policy.compiler.platform import compile_gateways
 from cellplane.network_policy.compiler.reach import Question, Reach
 from cellplane.network_policy.compiler.survey import Survey
 from cellplane.rpc.codec import Codec
-from cellplane.rpc.compile import CompileAdapter
+from cellplane.rpc.compile import CompileAdapter, PlatformAdapter
 
 _READS = (
     "component",
@@ -24,6 +25,11 @@ _READS = (
 def compile_adapter() -> CompileAdapter:
     """Serve the compiler of network policies."""
     return CompileAdapter(compile_policies, reads=_READS)
+
+
+def platform_adapter() -> PlatformAdapter:
+    """Serve the compiler of what data planes need beside Cells."""
+    return PlatformAdapter(compile_gateways)
 
 
 def reach_codec() -> Codec[Reach, reach_pb2.Reach]:

@@ -23,6 +23,7 @@ class NetworkPolicyService(network_policy_pb2_grpc.NetworkPolicyServiceServicer)
 
     def __init__(self, known: Known) -> None:
         self._compile = convert.compile_adapter()
+        self._compile_platform = convert.platform_adapter()
         self._reach = convert.reach_codec()
         self._survey = convert.survey_codec()
         self._finding = convert.finding_codec()
@@ -34,6 +35,13 @@ class NetworkPolicyService(network_policy_pb2_grpc.NetworkPolicyServiceServicer)
         """See ``network_policy/v1/network_policy.proto``."""
         del context
         return self._compile.answer(request)
+
+    async def CompilePlatform(  # noqa: N802
+        self, request: compile_pb2.CompilePlatformRequest, context: Any
+    ) -> compile_pb2.CompilePlatformResponse:
+        """See ``network_policy/v1/network_policy.proto``."""
+        del context
+        return self._compile_platform.answer(request)
 
     async def CanReach(  # noqa: N802
         self, request: reach_pb2.CanReachRequest, context: Any

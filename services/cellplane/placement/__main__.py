@@ -147,6 +147,9 @@ def _adapters(
     link: Server,
 ) -> Adapters:
     model = channels.channel(settings.model_address)
+    network_policy = network_policy_pb2_grpc.NetworkPolicyServiceStub(
+        channels.channel(settings.network_policy_address)
+    )
     observability = channels.channel(settings.observability_address)
     return Adapters(
         repository=Repository(database),
@@ -154,14 +157,13 @@ def _adapters(
         observability=Observability(observability),
         compilers={
             "model": workload_pb2_grpc.WorkloadServiceStub(model),
-            "network_policy": network_policy_pb2_grpc.NetworkPolicyServiceStub(
-                channels.channel(settings.network_policy_address)
-            ),
+            "network_policy": network_policy,
             "gateway": gateway_pb2_grpc.GatewayServiceStub(
                 channels.channel(settings.gateway_address)
             ),
             "observability": telemetry_pb2_grpc.TelemetryServiceStub(observability),
         },
+        platform_compilers={"network_policy": network_policy},
         authority=authority,
         vault=GrantVault(settings.state_dir / "agents" / "grants.key"),
         clock=SystemClock(),

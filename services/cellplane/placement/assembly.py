@@ -15,6 +15,7 @@ from cellplane.placement.link.hub import Hub
 from cellplane.placement.link.join import Joining
 from cellplane.placement.link.session import Session
 from cellplane.placement.planes import Patience, Planes
+from cellplane.placement.platform import Platform
 from cellplane.placement.records import DataPlane
 from cellplane.placement.reporter import Reporter
 from cellplane.placement.repository import Repository
@@ -37,6 +38,8 @@ class Adapters:
     observability: Observability
     compilers: Mapping[str, Any]
     """Stubs of the services that compile, by name."""
+    platform_compilers: Mapping[str, Any]
+    """Stubs of those that compile what data planes need beside Cells, by name."""
     authority: AgentAuthority
     vault: GrantVault
     clock: Clock
@@ -65,6 +68,9 @@ class Placement:
             store=repository,
             clock=clock,
         )
+        self.platform = Platform(
+            compilers=adapters.platform_compilers, planes=self.planes, desired=self.desired
+        )
         self.reporter = Reporter(
             model=adapters.model,
             observability=adapters.observability,
@@ -92,6 +98,7 @@ class Placement:
             self.planes.load([(plane, membership, state, seen)])
         self.desired.load(await repository.read_slots(), await repository.read_floors())
         self.engine.load(await repository.read_decisions())
+        self.platform.begin()
 
     def session(self, data_plane: str) -> Session:
         """The session of a new stream."""
@@ -109,6 +116,7 @@ class Placement:
         """What runs in the background until cancelled."""
         return [
             Loop(name="cells", body=self.engine.workers.run),
+            Loop(name="platform", body=self.platform.workers.run),
             Loop(name="statuses", body=self.reporter.statuses.run),
             Loop(name="healths", body=self.reporter.healths.run),
             Loop(name="feed", body=self.engine.follow, backoff=_FEED),

@@ -89,6 +89,7 @@ def data_plane_of(message: data_plane_pb2.DataPlane) -> DataPlane:
         ),
         westbound_host=message.westbound_host,
         westbound_port=message.westbound_port,
+        internal_networks=tuple(sorted(message.internal_networks)),
     )
 
 
@@ -104,6 +105,7 @@ def profile_to_wire(profile: DataPlaneProfile) -> compile_pb2.DataPlaneProfile:
         labels=profile.labels,
         westbound_host=profile.westbound_host,
         westbound_port=profile.westbound_port,
+        internal_networks=profile.internal_networks,
     )
 
 
@@ -329,7 +331,11 @@ def decision_to_wire(cell: str, decided: Decided) -> decision_pb2.Decision:
 
 
 def lay_over(
-    message: data_plane_pb2.DataPlane, entry: Entry, profile: DataPlaneProfile, cells: int
+    message: data_plane_pb2.DataPlane,
+    entry: Entry,
+    profile: DataPlaneProfile,
+    cells: int,
+    observed: Iterable[Condition],
 ) -> None:
     """Fill in what agents say of a data plane."""
     message.state = data_plane_pb2.DataPlane.State.Value(entry.state.value)
@@ -352,7 +358,7 @@ def lay_over(
         message="" if entry.connected else "its agent has no stream now",
         last_transition_time=entry.since,
     )
-    message.conditions.extend(condition_to_wire(c) for c in (joined, connected))
+    message.conditions.extend(condition_to_wire(c) for c in (joined, connected, *observed))
     if membership is None:
         return
     message.agent_version = membership.agent_version

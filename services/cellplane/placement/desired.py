@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from cellplane.cell.condition import Cause, Health
+from cellplane.cell.names import CellName
 from cellplane.cell.problem import Problem
 from cellplane.placement.rollout import bundle as rollout
 from cellplane.placement.rollout.bundle import Bundle
@@ -70,6 +71,10 @@ class Desired:
     def of_plane(self, data_plane: str) -> dict[str, Slot]:
         """What a data plane has, by Cell."""
         return self._planes.get(data_plane, {})
+
+    def cells_on(self, data_plane: str) -> list[str]:
+        """Cells that are on a data plane or are leaving it, sorted; not the platform's own."""
+        return sorted(name for name in self.of_plane(data_plane) if CellName.parse(name))
 
     def cells(self) -> list[str]:
         """Every Cell that is anywhere."""

@@ -89,7 +89,7 @@ class Engine:
 
     def cells_on(self, data_plane: str) -> list[str]:
         """Cells that are on a data plane, or are leaving it, sorted."""
-        return sorted(self._desired.of_plane(data_plane))
+        return self._desired.cells_on(data_plane)
 
     async def follow(self) -> None:
         """Follow model's feed until it breaks; resumes where it was, or starts anew."""
@@ -158,7 +158,7 @@ class Engine:
         return entry
 
     def _plane_changed(self, data_plane: str, news: News) -> None:
-        there = set(self._desired.of_plane(data_plane))
+        there = set(self._desired.cells_on(data_plane))
         for cell in self.deciding.plane_changed(data_plane):
             self.workers.wake(cell)
         if news is News.FACTS:

@@ -108,6 +108,10 @@ class Planes:
         """One data plane."""
         return self._entries.get(name)
 
+    def names(self) -> list[str]:
+        """All data planes."""
+        return list(self._entries)
+
     def by_uid(self, uid: str) -> Entry | None:
         """The data plane whose agent has that identity."""
         name = self._by_uid.get(uid)

@@ -162,7 +162,8 @@ class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
             case _:
                 pattern = "organizations/*/dataPlanes/*/cellRevisions/*"
                 raise _malformed("name", request.name, pattern)
-        for slot in self._desired.of_plane(data_plane).values():
+        slots = self._desired.of_plane(data_plane)
+        for slot in (slots[cell] for cell in self._desired.cells_on(data_plane)):
             if slot.namespace == namespace:
                 return await self._whole(slot)
         raise NotFound(
@@ -190,7 +191,7 @@ class CellRevisionService(cell_revision_pb2_grpc.CellRevisionServiceServicer):
         )
 
     def _slots(self, organization: str, data_plane: str) -> Iterable[Slot]:
-        for cell in self._desired.cells():
+        for cell in filter(CellName.parse, self._desired.cells()):
             for name, slot in self._desired.of_cell(cell).items():
                 parts = name.split("/")
                 if organization in ("-", parts[1]) and data_plane in ("-", parts[3]):

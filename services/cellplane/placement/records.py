@@ -55,6 +55,7 @@ class DataPlane:
     scores: tuple[OutsideScore, ...] = ()
     westbound_host: str = ""
     westbound_port: int = 0
+    internal_networks: tuple[str, ...] = ()
 
     @property
     def organization(self) -> str:
@@ -88,6 +89,7 @@ def profile_of(
         labels=all_labels(plane, membership),
         westbound_host=plane.westbound_host,
         westbound_port=(plane.westbound_port or WESTBOUND_PORT) if plane.westbound_host else 0,
+        internal_networks=plane.internal_networks,
     )
 
 

@@ -17,6 +17,7 @@ import grpc.aio
 from cellplane.api.agent.v1 import link_pb2
 from cellplane.api.observability.v1 import health_pb2
 from cellplane.cell.condition import Condition, Status
+from cellplane.cell.names import CellName
 from cellplane.cell.plane import Enforcement
 from cellplane.placement import convert
 from cellplane.placement.cells import CellEntry
@@ -86,6 +87,8 @@ class Reporter:
 
     def objects(self, data_plane: str, report: link_pb2.CellReport) -> None:
         """An agent reported objects of a Cell."""
+        if CellName.parse(report.cell) is None:
+            return
         key = f"{report.cell} {data_plane}"
         unsaid = self._unsaid.setdefault(key, _Unsaid())
         slot = self._desired.slot(report.cell, data_plane)
@@ -133,6 +136,8 @@ class Reporter:
         time: datetime | None = None,
     ) -> None:
         """Something happened to a Cell."""
+        if CellName.parse(cell) is None:
+            return
         key = f"{cell} {data_plane}"
         unsaid = self._unsaid.setdefault(key, _Unsaid())
         unsaid.events.append(
@@ -150,6 +155,8 @@ class Reporter:
 
     def removed(self, cell: str, data_plane: str) -> None:
         """A Cell is gone from a data plane."""
+        if CellName.parse(cell) is None:
+            return
         self._unsaid[f"{cell} {data_plane}"] = _Unsaid(removed=True)
         self.healths.wake(f"{cell} {data_plane}")
 

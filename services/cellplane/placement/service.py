@@ -18,7 +18,7 @@ from cellplane.api.placement.v1 import (
     join_grant_pb2_grpc,
 )
 from cellplane.api.type.v1 import deletion_pb2
-from cellplane.placement import convert
+from cellplane.placement import convert, platform
 from cellplane.placement.desired import Desired
 from cellplane.placement.link.granting import Granting
 from cellplane.placement.planes import Planes
@@ -131,7 +131,7 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         """Tell what deleting one would do."""
         del context
         await self._methods.get(request)
-        cells = sorted(self._desired.of_plane(request.name))
+        cells = self._desired.cells_on(request.name)
         return data_plane_pb2.PlanDataPlaneDeletionResponse(
             deletions=[request.name],
             obstacles=[
@@ -170,7 +170,7 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         self, tx: Transaction, old: data_plane_pb2.DataPlane, force: bool
     ) -> None:
         del tx
-        cells = sorted(self._desired.of_plane(old.name))
+        cells = self._desired.cells_on(old.name)
         if cells and not force:
             raise in_the_way(old.name, cells[:_SHOWN])
 
@@ -187,8 +187,9 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
             if entry is None or profile is None or entry.plane.uid != message.uid:
                 message.state = data_plane_pb2.DataPlane.State.PENDING
                 continue
-            cells = len(self._desired.of_plane(message.name))
-            convert.lay_over(message, entry, profile, cells)
+            cells = len(self._desired.cells_on(message.name))
+            conditions = platform.conditions(message.name, self._desired)
+            convert.lay_over(message, entry, profile, cells, conditions)
 
 
 class JoinGrantService(join_grant_pb2_grpc.JoinGrantServiceServicer):

@@ -13,7 +13,7 @@ What is wrong with a *request* raises ``Invalid``; what a Cell cannot have on a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -95,6 +95,36 @@ class CompileAdapter:
         return self._component.to_domain(component)
 
 
+class PlatformAdapter:
+    """Serves a function as ``CompilePlatform(CompilePlatformRequest)``."""
+
+    __slots__ = ("_function", "_manifest", "_plane", "_problem")
+
+    def __init__(self, function: Callable[[DataPlaneProfile], Compiled]) -> None:
+        self._function = function
+        self._plane = Codec(DataPlaneProfile, compile_pb2.DataPlaneProfile)
+        self._manifest = Codec(Manifest, compile_pb2.Manifest)
+        self._problem = Codec(Problem, problem_pb2.Problem)
+
+    def answer(
+        self, request: compile_pb2.CompilePlatformRequest
+    ) -> compile_pb2.CompilePlatformResponse:
+        """Compile for a data plane.
+
+        Raises:
+            Invalid: the data plane is missing.
+        """
+        findings = Findings()
+        _require_plane(request, findings)
+        if findings.problems:
+            raise Invalid("compile request is not whole", problems=findings.problems)
+        compiled = self._function(self._plane.to_domain(request.data_plane))
+        return compile_pb2.CompilePlatformResponse(
+            manifests=[self._manifest.to_wire(m) for m in compiled.manifests],
+            problems=[self._problem.to_wire(p) for p in compiled.problems],
+        )
+
+
 def seen_through(
     mask: FieldMask, component: resolved_cell_pb2.ResolvedComponent
 ) -> resolved_cell_pb2.ResolvedComponent:
@@ -107,8 +137,7 @@ def seen_through(
 def _require_whole(request: compile_pb2.CompileRequest) -> None:
     """Refuse what the domain's types cannot say."""
     findings = Findings()
-    if not request.HasField("data_plane"):
-        findings.at("data_plane").add("FIELD_REQUIRED", "data_plane is not set: name the plane")
+    _require_plane(request, findings)
     cell = findings.at("cell")
     if not request.cell.cell:
         cell.at("cell").add("FIELD_REQUIRED", "cell.cell is not set: give the name of the Cell")
@@ -135,6 +164,13 @@ def _require_whole(request: compile_pb2.CompileRequest) -> None:
     )
     if findings.problems:
         raise Invalid("compile request is not whole", problems=findings.problems)
+
+
+def _require_plane(
+    request: compile_pb2.CompileRequest | compile_pb2.CompilePlatformRequest, findings: Findings
+) -> None:
+    if not request.HasField("data_plane"):
+        findings.at("data_plane").add("FIELD_REQUIRED", "data_plane is not set: name the plane")
 
 
 def _require_targets(

@@ -142,9 +142,14 @@ def disagreements(
 def _told(place: Place) -> dict[str, Any]:
     match place:
         case Pod():
-            labels = dict(place.labels)
             return {
-                "pod": {"namespace": place.namespace, "account": place.account, "labels": labels}
+                "pod": {
+                    "namespace": place.namespace,
+                    "account": place.account,
+                    "labels": dict(place.labels),
+                    "namespace_labels": dict(place.namespace_labels),
+                    "ip": place.ip,
+                }
             }
         case Node():
             return {"node": "own" if place.own else "other"}

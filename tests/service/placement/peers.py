@@ -22,7 +22,7 @@ from cellplane.api.type.v1 import (
     resolved_cell_pb2,
     workload_pb2,
 )
-from cellplane.cell.manifest import Phase, manifest
+from cellplane.cell.manifest import Manifest, Phase, manifest
 from cellplane.cell.names import CellName
 from cellplane.cell.problem import NotFound, Unavailable
 
@@ -213,6 +213,7 @@ class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
     def __init__(self, name: str) -> None:
         self.name = name
         self.requests: list[compile_pb2.CompileRequest] = []
+        self.platforms: list[compile_pb2.CompilePlatformRequest] = []
 
     async def Compile(  # noqa: N802
         self, request: compile_pb2.CompileRequest, context: Any
@@ -222,17 +223,7 @@ class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
         response = compile_pb2.CompileResponse()
         namespace = request.cell.frame.namespace
         for phase, part, body in self._bodies(request, namespace):
-            made = manifest(part, phase, body)
-            response.manifests.add(
-                part=made.part,
-                phase=compile_pb2.Phase.Value(f"PHASE_{made.phase.value}"),
-                api_version=made.api_version,
-                kind=made.kind,
-                namespace=made.namespace,
-                object=made.object,
-                content=made.content,
-                digest=made.digest,
-            )
+            response.manifests.append(_wire(manifest(part, phase, body)))
         for component in request.cell.components:
             if self.name == "model" and component.workload.image == "bad":
                 response.problems.add(
@@ -242,6 +233,23 @@ class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
                     severity=problem_pb2.Problem.Severity.ERROR,
                 )
         return response
+
+    async def CompilePlatform(  # noqa: N802
+        self, request: compile_pb2.CompilePlatformRequest, context: Any
+    ) -> compile_pb2.CompilePlatformResponse:
+        """Make the namespace of the gateways, labelled with who may call them."""
+        self.platforms.append(request)
+        body = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": "cellplane-gateways",
+                "labels": {"callers": ".".join(request.data_plane.internal_networks)},
+            },
+        }
+        return compile_pb2.CompilePlatformResponse(
+            manifests=[_wire(manifest("", Phase.NAMESPACE, body))]
+        )
 
     def _bodies(
         self, request: compile_pb2.CompileRequest, namespace: str
@@ -311,3 +319,16 @@ class FakeHealth(health_pb2_grpc.HealthServiceServicer):
 def cell_pb2_status(number: int) -> str:
     """Name of a condition's status."""
     return condition_pb2.Condition.Status.Name(number)  # type: ignore[arg-type]
+
+
+def _wire(made: Manifest) -> compile_pb2.Manifest:
+    return compile_pb2.Manifest(
+        part=made.part,
+        phase=compile_pb2.Phase.Value(f"PHASE_{made.phase.value}"),
+        api_version=made.api_version,
+        kind=made.kind,
+        namespace=made.namespace,
+        object=made.object,
+        content=made.content,
+        digest=made.digest,
+    )

@@ -130,7 +130,7 @@ async def test_silence_makes_a_plane_suspect_and_lost_and_a_word_ready(world: Wo
         ready = await state_of(world)
         assert ready.state == data_plane_pb2.DataPlane.READY
         assert ready.cell_count == 1
-        assert {c.type for c in ready.conditions} == {"Joined", "Connected"}
+        assert {c.type for c in ready.conditions} == {"Joined", "Connected", "PlatformReady"}
 
 
 @pytest.mark.asyncio

@@ -12,7 +12,7 @@ from cellplane.agent.facts import capabilities_of
 from cellplane.agent.objects import Want, WantedObject
 from cellplane.cell import labels
 from cellplane.cell.manifest import Manifest, ObjectKey, Phase, manifest
-from cellplane.cell.names import CellName
+from cellplane.cell.names import CellName, PlatformName
 from cellplane.cell.plane import EXTERNAL_SECRETS
 
 CELL = CellName(organization="acme", project="shop", environment="development")
@@ -97,3 +97,39 @@ def test_what_fetches_secrets_is_taken_where_its_api_is_served() -> None:
     assert refusals(_ask(good), {good.digest: good.content}) == ()
     assert EXTERNAL_SECRETS in capabilities_of(["v1", "external-secrets.io/v1"])
     assert EXTERNAL_SECRETS not in capabilities_of(["v1", "external-secrets.io/v1beta1"])
+
+
+GATEWAYS = PlatformName(organization="acme", data_plane="west", platform="gateways")
+
+
+def _of_platform(kind: str, name: str, api_version: str = "cilium.io/v2") -> Manifest:
+    metadata = {"name": name, "annotations": {labels.OWNER: str(GATEWAYS)}}
+    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+    return manifest("", Phase.GUARD, body)
+
+
+def test_the_platform_gets_its_namespace_and_policies_of_the_cluster() -> None:
+    """Its own namespace and cluster-wide policies by its own names are taken, for it alone."""
+    taken = [
+        _of_platform("Namespace", GATEWAYS.namespace, "v1"),
+        _of_platform("CiliumClusterwideNetworkPolicy", "cellplane.cells"),
+    ]
+    contents = {m.digest: m.content for m in taken}
+
+    assert refusals(_ask(*taken, cell=str(GATEWAYS)), contents) == ()
+    (refused,) = refusals(_ask(taken[1]), contents)
+    assert "not the platform's own" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (_of_platform("CiliumClusterwideNetworkPolicy", "mine"), "not the platform's own"),
+        (_of_platform("Namespace", "kube-system", "v1"), "not the Cell's own"),
+        (_of_platform("ClusterRole", "cellplane.x", "rbac.authorization.k8s.io/v1"), "kind"),
+    ],
+)
+def test_the_platform_gets_nothing_else(bad: Manifest, words: str) -> None:
+    """Another name, another namespace or another kind is refused for the platform, too."""
+    (refused,) = refusals(_ask(bad, cell=str(GATEWAYS)), {bad.digest: bad.content})
+    assert words in refused.message

@@ -64,7 +64,7 @@ groups:
   - group: networking.k8s.io
     resources: [networkpolicies]
   - group: cilium.io
-    resources: [ciliumnetworkpolicies]
+    resources: [ciliumnetworkpolicies, ciliumclusterwidenetworkpolicies]
   - group: security.istio.io
     resources: [authorizationpolicies, peerauthentications]
   - group: gateway.networking.k8s.io

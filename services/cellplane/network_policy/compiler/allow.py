@@ -48,12 +48,32 @@ class HostName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAddress:
-    """A host outside of the cluster, by its one address."""
+    """Hosts outside of the cluster, by their one address or range."""
 
     cidr: str
 
 
-Peer: TypeAlias = Pods | CellPods | OwnNode | HostName | HostAddress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyCellPods:
+    """Pods of whatever Cells there are: all components, or what the account and labels name."""
+
+    account: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherNodes:
+    """Every node but the subject's own; load balancers may send by way of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside of the cluster."""
+
+
+Peer: TypeAlias = (
+    Pods | CellPods | AnyCellPods | OwnNode | OtherNodes | HostName | HostAddress | World
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

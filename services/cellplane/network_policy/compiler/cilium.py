@@ -11,32 +11,35 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
 from cellplane.cell import labels
-from cellplane.cell.cell import ResolvedCell
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.protocol import Transport
-from cellplane.cell.visibility import Encryption
 from cellplane.network_policy.compiler.allow import (
+    AnyCellPods,
     CellPods,
     Grant,
     HostAddress,
     HostName,
+    OtherNodes,
     OwnNode,
     Peer,
     Pods,
     Rule,
+    World,
 )
-from cellplane.network_policy.compiler.objects import GUARD_NAME, policy, policy_name
+from cellplane.network_policy.compiler.objects import GUARD_NAME, Ground, policy, policy_name
 
 KIND: Final = ("cilium.io/v2", "CiliumNetworkPolicy")
 _NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 _ACCOUNT: Final = "k8s:io.cilium.k8s.policy.serviceaccount"
+_NAMESPACE_LABELS: Final = "k8s:io.cilium.k8s.namespace.labels."
 _BOTH: Final = {"ingress": True, "egress": True}
 _PORTS_LIMIT: Final = 40
 """Ports of one ``toPorts`` entry."""
 _LAST_PORT: Final = 65535
+CELLS_GUARD: Final = "cellplane.cells"
 
 
-def guard(cell: ResolvedCell) -> Manifest:
+def guard(ground: Ground) -> Manifest:
     """Deny everything, both ways, to every pod of the namespace."""
     spec = {
         "endpointSelector": {},
@@ -45,21 +48,43 @@ def guard(cell: ResolvedCell) -> Manifest:
         "ingress": [{}],
         "egress": [{}],
     }
-    return policy(cell, "", Phase.GUARD, KIND, GUARD_NAME, spec)
+    return policy(ground, "", Phase.GUARD, KIND, GUARD_NAME, spec)
 
 
-def grant_policy(cell: ResolvedCell, grant: Grant) -> Manifest:
-    """Open what *grant* says."""
+def cells_guard(ground: Ground) -> Manifest:
+    """Deny everything to every pod of every Cell, also while a Cell's own guard is missing."""
+    return policy(
+        ground,
+        "",
+        Phase.GUARD,
+        ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
+        CELLS_GUARD,
+        {
+            "endpointSelector": {
+                "matchExpressions": [
+                    {"key": f"{_NAMESPACE_LABELS}{labels.PROJECT}", "operator": "Exists"}
+                ]
+            },
+            "enableDefaultDeny": _BOTH,
+            "ingress": [{}],
+            "egress": [{}],
+        },
+        cluster_wide=True,
+    )
+
+
+def grant_policy(ground: Ground, grant: Grant, name: str = "") -> Manifest:
+    """Open what *grant* says; *name* where it is for neither a component nor the egress."""
     spec: dict[str, Any] = {
         "endpointSelector": {"matchLabels": _subject(grant)},
         "enableDefaultDeny": _BOTH,
         "ingressDeny": [_deny_own_node(grant)],
-        "egress": [rule for r in grant.egress for rule in _rules(cell, r, "to")],
+        "egress": [rule for r in grant.egress for rule in _rules(ground, r, "to")],
     }
-    ingress = [rule for r in grant.ingress for rule in _rules(cell, r, "from")]
+    ingress = [rule for r in grant.ingress for rule in _rules(ground, r, "from")]
     if ingress:
         spec["ingress"] = ingress
-    return policy(cell, grant.part, Phase.POLICY, KIND, policy_name(grant.part), spec)
+    return policy(ground, grant.part, Phase.POLICY, KIND, name or policy_name(grant.part), spec)
 
 
 def _subject(grant: Grant) -> dict[str, str]:
@@ -68,11 +93,11 @@ def _subject(grant: Grant) -> dict[str, str]:
     return {_ACCOUNT: grant.subject.account}
 
 
-def _rules(cell: ResolvedCell, rule: Rule, way: str) -> Iterable[dict[str, Any]]:
+def _rules(ground: Ground, rule: Rule, way: str) -> Iterable[dict[str, Any]]:
     """One rule for each kind of peer: Cilium refuses two kinds in one."""
     # With anyone but pods of its own, authentication would drop every packet for ever.
-    proven = cell.frame.encryption is Encryption.CILIUM_MUTUAL_AUTH and all(
-        isinstance(peer, Pods | CellPods) and peer.namespace == cell.frame.namespace
+    proven = ground.authenticated and all(
+        isinstance(peer, Pods | CellPods) and peer.namespace == ground.namespace
         for peer in rule.peers
     )
     kinds: dict[str, list[Any]] = {}
@@ -98,8 +123,20 @@ def _peer(peer: Peer, way: str) -> tuple[str, Any]:
                 "matchExpressions": [{"key": f"k8s:{labels.COMPONENT}", "operator": "Exists"}],
             }
             return f"{way}Endpoints", selector
+        case AnyCellPods():
+            within = {"key": f"{_NAMESPACE_LABELS}{labels.PROJECT}", "operator": "Exists"}
+            if peer.account:
+                selector = {"matchLabels": {_ACCOUNT: peer.account}, "matchExpressions": [within]}
+            else:
+                component = {"key": f"k8s:{labels.COMPONENT}", "operator": "Exists"}
+                selector = {"matchExpressions": [within, component]}
+            return f"{way}Endpoints", selector
         case OwnNode():
             return f"{way}Entities", "host"
+        case OtherNodes():
+            return f"{way}Entities", "remote-node"
+        case World():
+            return f"{way}Entities", "world"
         case HostName():
             return f"{way}FQDNs", {"matchName": peer.host}
         case HostAddress():

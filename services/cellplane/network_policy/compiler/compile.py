@@ -26,15 +26,16 @@ from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.visibility import Encryption
 from cellplane.network_policy.compiler import cilium, kubernetes, mesh
 from cellplane.network_policy.compiler.allow import Grant, component_grant
+from cellplane.network_policy.compiler.objects import Ground, ground_of
 from cellplane.network_policy.compiler.outbound import gateway_grant
 
 
 class _Engine(Protocol):
     """What a provider's module has."""
 
-    def guard(self, cell: ResolvedCell) -> Manifest: ...
+    def guard(self, ground: Ground) -> Manifest: ...
 
-    def grant_policy(self, cell: ResolvedCell, grant: Grant) -> Manifest: ...
+    def grant_policy(self, ground: Ground, grant: Grant, name: str = "") -> Manifest: ...
 
 
 _SATISFY = {
@@ -56,19 +57,20 @@ def compile(  # noqa: A001 - the word of the field
     by_cilium = plane.can(CILIUM_POLICY)
     meshed = is_meshed(cell.frame, plane)
     engine: _Engine = cilium if by_cilium else kubernetes
+    ground = ground_of(cell)
     problems: list[Problem] = []
     manifests: list[Manifest] = []
     if include_frame:
         problems.extend(_encryption(cell, plane))
-        manifests.append(engine.guard(cell))
+        manifests.append(engine.guard(ground))
         if meshed:
-            manifests.extend(mesh.guard(cell))
+            manifests.extend(mesh.guard(ground))
         grant, wrong = gateway_grant(cell, plane, peers, by_name=by_cilium)
         problems.extend(wrong)
         if grant is not None:
-            manifests.extend(_policies(engine, cell, grant, meshed=meshed))
+            manifests.extend(_policies(engine, ground, grant, meshed=meshed))
         if not by_cilium:
-            problems.append(kubernetes.limits(cell))
+            problems.append(kubernetes.limits(ground))
     for component in cell.components:
         wrong = _reserved(cell, component)
         if meshed:
@@ -76,15 +78,15 @@ def compile(  # noqa: A001 - the word of the field
         problems.extend(wrong)
         if not wrong:
             grant = component_grant(cell, component)
-            manifests.extend(_policies(engine, cell, grant, meshed=meshed))
+            manifests.extend(_policies(engine, ground, grant, meshed=meshed))
     return Compiled(manifests=in_order(manifests), problems=tuple(problems))
 
 
-def _policies(engine: _Engine, cell: ResolvedCell, grant: Grant, *, meshed: bool) -> list[Manifest]:
+def _policies(engine: _Engine, ground: Ground, grant: Grant, *, meshed: bool) -> list[Manifest]:
     if not meshed:
-        return [engine.grant_policy(cell, grant)]
-    seen = mesh.tunnelled(cell, grant)
-    return [engine.grant_policy(cell, seen), mesh.authorization(cell, grant)]
+        return [engine.grant_policy(ground, grant)]
+    seen = mesh.tunnelled(ground, grant)
+    return [engine.grant_policy(ground, seen), mesh.authorization(ground, grant)]
 
 
 def _no_provider(cell: ResolvedCell, plane: DataPlaneProfile) -> Problem:

@@ -18,6 +18,10 @@ class Pod:
     namespace: str
     account: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    """Beside the one with its name, which the API server sets."""
+    ip: str = "100.64.0.1"
+    """Its address: engines of NetworkPolicy may hold it against blocks of addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ def _closes(spec: Mapping[str, Any], direction: str) -> bool:
 def _identity(pod: Pod) -> dict[str, str]:
     own = {k: v for k, v in pod.labels.items() if not k.startswith(_NOT_IDENTITY)}
     return own | {
+        **{f"{_NAMESPACE_LABELS}{key}": value for key, value in pod.namespace_labels.items()},
         _NAMESPACE: pod.namespace,
         _ACCOUNT: pod.account,
         f"{_NAMESPACE_LABELS}kubernetes.io/metadata.name": pod.namespace,

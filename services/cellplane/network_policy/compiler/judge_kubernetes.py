@@ -73,10 +73,14 @@ def _is(peer: Mapping[str, Any], other: Place, namespace: str) -> bool:
         case Node():
             return False
         case Pod():
+            # The API leaves it open whether a block holds pods; whatever may pass, passes here.
             if "ipBlock" in peer:
-                return False
+                return _in_block(peer["ipBlock"], other.ip)
             if "namespaceSelector" in peer:
-                of_namespace = {"kubernetes.io/metadata.name": other.namespace}
+                of_namespace = {
+                    **other.namespace_labels,
+                    "kubernetes.io/metadata.name": other.namespace,
+                }
                 if not selects(peer["namespaceSelector"], of_namespace):
                     return False
             elif other.namespace != namespace:

@@ -26,7 +26,7 @@ from cellplane.network_policy.compiler.allow import (
     Port,
     Rule,
 )
-from cellplane.network_policy.compiler.objects import GUARD_NAME, policy, policy_name
+from cellplane.network_policy.compiler.objects import GUARD_NAME, Ground, policy, policy_name
 
 AUTHORIZATION: Final = ("security.istio.io/v1", "AuthorizationPolicy")
 AUTHENTICATION: Final = ("security.istio.io/v1", "PeerAuthentication")
@@ -36,25 +36,25 @@ _ANY_DOMAIN: Final = "cluster.local"
 """Istio reads it as the mesh's own trust domain, whatever that is called."""
 
 
-def guard(cell: ResolvedCell) -> list[Manifest]:
+def guard(ground: Ground) -> list[Manifest]:
     """Nothing without mutual TLS, and nothing that no other policy allows."""
     return [
-        policy(cell, "", Phase.GUARD, AUTHENTICATION, MTLS_NAME, {"mtls": {"mode": "STRICT"}}),
+        policy(ground, "", Phase.GUARD, AUTHENTICATION, MTLS_NAME, {"mtls": {"mode": "STRICT"}}),
         # A policy that allows and has no rules denies everything.
-        policy(cell, "", Phase.GUARD, AUTHORIZATION, GUARD_NAME, {"action": "ALLOW"}),
+        policy(ground, "", Phase.GUARD, AUTHORIZATION, GUARD_NAME, {"action": "ALLOW"}),
     ]
 
 
-def tunnelled(cell: ResolvedCell, grant: Grant) -> Grant:
+def tunnelled(ground: Ground, grant: Grant) -> Grant:
     """The grant as the network sees it: the tunnel's port, where both sides are in the mesh."""
     return replace(
         grant,
-        ingress=tuple(made for rule in grant.ingress for made in _tunnelled(cell, rule)),
-        egress=tuple(made for rule in grant.egress for made in _tunnelled(cell, rule)),
+        ingress=tuple(made for rule in grant.ingress for made in _tunnelled(ground, rule)),
+        egress=tuple(made for rule in grant.egress for made in _tunnelled(ground, rule)),
     )
 
 
-def authorization(cell: ResolvedCell, grant: Grant) -> Manifest:
+def authorization(ground: Ground, grant: Grant) -> Manifest:
     """Who may call which ports of the grant's subject."""
     spec: dict[str, Any] = {
         "selector": {"matchLabels": dict(grant.subject.labels)},
@@ -63,11 +63,11 @@ def authorization(cell: ResolvedCell, grant: Grant) -> Manifest:
     rules = [
         {"from": [{"source": _source(peer)} for peer in peers], "to": [_operation(rule.ports)]}
         for rule in grant.ingress
-        if (peers := _meshed(cell, rule))
+        if (peers := _meshed(ground, rule))
     ]
     if rules:
         spec["rules"] = rules
-    return policy(cell, grant.part, Phase.POLICY, AUTHORIZATION, policy_name(grant.part), spec)
+    return policy(ground, grant.part, Phase.POLICY, AUTHORIZATION, policy_name(grant.part), spec)
 
 
 def unencrypted(cell: ResolvedCell, component: ResolvedComponent) -> list[Problem]:
@@ -87,8 +87,8 @@ def unencrypted(cell: ResolvedCell, component: ResolvedComponent) -> list[Proble
     return findings.problems
 
 
-def _tunnelled(cell: ResolvedCell, rule: Rule) -> Iterable[Rule]:
-    inside = _meshed(cell, rule)
+def _tunnelled(ground: Ground, rule: Rule) -> Iterable[Rule]:
+    inside = _meshed(ground, rule)
     outside = tuple(peer for peer in rule.peers if peer not in inside)
     if inside:
         yield Rule(peers=inside, ports=(_TUNNEL,))
@@ -103,8 +103,8 @@ def _tunnelled(cell: ResolvedCell, rule: Rule) -> Iterable[Rule]:
         yield replace(rule, peers=probes)
 
 
-def _meshed(cell: ResolvedCell, rule: Rule) -> tuple[Pods | CellPods, ...]:
-    known = {cell.frame.namespace, addresses.GATEWAY_NAMESPACE}
+def _meshed(ground: Ground, rule: Rule) -> tuple[Pods | CellPods, ...]:
+    known = {ground.namespace, addresses.GATEWAY_NAMESPACE}
     return tuple(
         peer for peer in rule.peers if isinstance(peer, Pods | CellPods) and peer.namespace in known
     )

@@ -41,8 +41,7 @@ CONTROLLER_PORT: Final = Port(number=18000)
 """xDS."""
 PROBE_PORTS: Final = (Port(number=19002), Port(number=19003))
 """Envoy Gateway's shutdown manager, and Envoy's own readiness."""
-WESTBOUND_TARGET: Final = Port(number=addresses.WESTBOUND_PORT + 10000)
-"""Envoy Gateway moves privileged listener ports up by 10,000 in its rootless pods."""
+WESTBOUND_TARGET: Final = Port(number=addresses.target_port(addresses.WESTBOUND_PORT))
 _LAST_PORT: Final = 65535
 
 
@@ -63,7 +62,7 @@ def gateway_grant(
     if any(peer == WESTBOUND for peer, _ in reached):
         names.add(_WESTBOUND_NAME)
     egress = [
-        dns({spelled for name in names for spelled in _searched(frame, name)}),
+        dns({spelled for name in names for spelled in searched(frame.namespace, name)}),
         Rule(peers=(CONTROLLER,), ports=(CONTROLLER_PORT,)),
         *(Rule(peers=(peer,), ports=(port,)) for peer, port in reached),
     ]
@@ -85,10 +84,10 @@ def _ingress(frame: CellFrame) -> Iterable[Rule]:
     yield Rule(peers=(OwnNode(),), ports=PROBE_PORTS)
 
 
-def _searched(frame: CellFrame, name: str) -> Iterable[str]:
+def searched(namespace: str, name: str) -> Iterable[str]:
     """The name, and as a proxy's resolver asks for it first, with the cluster's search domains."""
     yield name
-    for domain in (f"{frame.namespace}.svc.cluster.local", "svc.cluster.local", "cluster.local"):
+    for domain in (f"{namespace}.svc.cluster.local", "svc.cluster.local", "cluster.local"):
         yield f"{name}.{domain}"
 
 

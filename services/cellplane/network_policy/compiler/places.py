@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cellplane.cell import addresses
+from cellplane.cell import addresses, labels
 from cellplane.cell.cell import CellFrame
 from cellplane.network_policy.compiler import allow
 from cellplane.network_policy.compiler.flows import Address, Node, Place, Pod
@@ -27,9 +27,12 @@ _DOCUMENTED: Final = "203.0.113.1"
 """Stands for any address on the internet (RFC 5737)."""
 
 
-def _pod(peer: allow.Pods) -> Pod:
+def _pod(peer: allow.Pods, frame: CellFrame | None = None) -> Pod:
     return Pod(
-        namespace=peer.namespace, account=peer.account or "default", labels=dict(peer.labels)
+        namespace=peer.namespace,
+        account=peer.account or "default",
+        labels=dict(peer.labels),
+        namespace_labels={labels.PROJECT: frame.project} if frame is not None else {},
     )
 
 
@@ -56,8 +59,8 @@ AROUND: Final[Mapping[str, Place]] = MappingProxyType(
 def component(frame: CellFrame, name: str) -> Pod:
     """A pod of a component, or of the egress gateway."""
     if name == EGRESS:
-        return _pod(allow.egress_gateway(frame))
-    return _pod(allow.component_pods(frame, name))
+        return _pod(allow.egress_gateway(frame), frame)
+    return _pod(allow.component_pods(frame, name), frame)
 
 
 def around(name: str) -> Place | None:

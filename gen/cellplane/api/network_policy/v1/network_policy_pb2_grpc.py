@@ -42,6 +42,11 @@ class NetworkPolicyServiceStub:
                 request_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
                 _registered_method=True)
+        self.CompilePlatform = channel.unary_unary(
+                '/cellplane.api.network_policy.v1.NetworkPolicyService/CompilePlatform',
+                request_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.FromString,
+                _registered_method=True)
         self.CanReach = channel.unary_unary(
                 '/cellplane.api.network_policy.v1.NetworkPolicyService/CanReach',
                 request_serializer=cellplane_dot_api_dot_network__policy_dot_v1_dot_reach__pb2.CanReachRequest.SerializeToString,
@@ -65,6 +70,14 @@ class NetworkPolicyServiceServicer:
 
     def Compile(self, request, context):
         """Compiles the policies of a Cell, or of a part of it, for one data plane.
+        Pure: the same question has the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompilePlatform(self, request, context):
+        """Compiles what a data plane needs beside Cells: the policies of the shared gateways, and what closes all Cells.
         Pure: the same question has the same answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -102,6 +115,11 @@ def add_NetworkPolicyServiceServicer_to_server(servicer, server):
                     servicer.Compile,
                     request_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.SerializeToString,
+            ),
+            'CompilePlatform': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompilePlatform,
+                    request_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.SerializeToString,
             ),
             'CanReach': grpc.unary_unary_rpc_method_handler(
                     servicer.CanReach,
@@ -147,6 +165,33 @@ class NetworkPolicyService:
             '/cellplane.api.network_policy.v1.NetworkPolicyService/Compile',
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompilePlatform(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.network_policy.v1.NetworkPolicyService/CompilePlatform',
+            cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.SerializeToString,
+            cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.FromString,
             options,
             channel_credentials,
             insecure,

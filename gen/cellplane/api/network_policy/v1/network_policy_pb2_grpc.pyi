@@ -39,6 +39,10 @@ class NetworkPolicyServiceStub:
     """Compiles the policies of a Cell, or of a part of it, for one data plane.
     Pure: the same question has the same answer.
     """
+    CompilePlatform: _grpc.UnaryUnaryMultiCallable[_compile_pb2.CompilePlatformRequest, _compile_pb2.CompilePlatformResponse]
+    """Compiles what a data plane needs beside Cells: the policies of the shared gateways, and what closes all Cells.
+    Pure: the same question has the same answer.
+    """
     CanReach: _grpc.UnaryUnaryMultiCallable[_reach_pb2.CanReachRequest, _reach_pb2.CanReachResponse]
     """Says whether one end reaches another, by which way, and which rules decide.
     Judged on the policies that the Cell's data planes get.
@@ -59,6 +63,10 @@ class NetworkPolicyServiceAsyncStub(NetworkPolicyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Compile: _aio.UnaryUnaryMultiCallable[_compile_pb2.CompileRequest, _compile_pb2.CompileResponse]  # type: ignore[assignment]
     """Compiles the policies of a Cell, or of a part of it, for one data plane.
+    Pure: the same question has the same answer.
+    """
+    CompilePlatform: _aio.UnaryUnaryMultiCallable[_compile_pb2.CompilePlatformRequest, _compile_pb2.CompilePlatformResponse]  # type: ignore[assignment]
+    """Compiles what a data plane needs beside Cells: the policies of the shared gateways, and what closes all Cells.
     Pure: the same question has the same answer.
     """
     CanReach: _aio.UnaryUnaryMultiCallable[_reach_pb2.CanReachRequest, _reach_pb2.CanReachResponse]  # type: ignore[assignment]
@@ -84,6 +92,16 @@ class NetworkPolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_compile_pb2.CompileResponse, _abc.Awaitable[_compile_pb2.CompileResponse]]:
         """Compiles the policies of a Cell, or of a part of it, for one data plane.
+        Pure: the same question has the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def CompilePlatform(
+        self,
+        request: _compile_pb2.CompilePlatformRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compile_pb2.CompilePlatformResponse, _abc.Awaitable[_compile_pb2.CompilePlatformResponse]]:
+        """Compiles what a data plane needs beside Cells: the policies of the shared gateways, and what closes all Cells.
         Pure: the same question has the same answer.
         """
 

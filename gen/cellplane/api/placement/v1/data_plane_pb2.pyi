@@ -120,6 +120,7 @@ class DataPlane(_message.Message):
     DRAINED_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     OUTSIDE_SCORES_FIELD_NUMBER: _builtins.int
+    INTERNAL_NETWORKS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
     CAPACITY_FIELD_NUMBER: _builtins.int
@@ -185,6 +186,12 @@ class DataPlane(_message.Message):
         """What others think of it; counts beside preferences."""
 
     @_builtins.property
+    def internal_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ranges of addresses of the organization's own network, which may call its
+        westbound gateway, such as `10.0.0.0/8`. Empty: the private ranges.
+        """
+
+    @_builtins.property
     def profile(self) -> _compile_pb2.DataPlaneProfile:
         """What it is and can do, as its agent says."""
 
@@ -198,7 +205,7 @@ class DataPlane(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_condition_pb2.Condition]:
-        """What was observed: `Joined`, `Connected`."""
+        """What was observed: `Joined`, `Connected`, `PlatformReady`."""
 
     def __init__(
         self,
@@ -219,6 +226,7 @@ class DataPlane(_message.Message):
         drained: _builtins.bool = ...,
         cost: _builtins.int = ...,
         outside_scores: _abc.Iterable[Global___OutsideScore] | None = ...,
+        internal_networks: _abc.Iterable[_builtins.str] | None = ...,
         state: Global___DataPlane.State.ValueType = ...,
         profile: _compile_pb2.DataPlaneProfile | None = ...,
         capacity: Global___Capacity | None = ...,
@@ -230,7 +238,7 @@ class DataPlane(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "profile", b"profile", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "cost", b"cost", "create_time", b"create_time", "display_name", b"display_name", "drained", b"drained", "etag", b"etag", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "outside_scores", b"outside_scores", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "cost", b"cost", "create_time", b"create_time", "display_name", b"display_name", "drained", b"drained", "etag", b"etag", "internal_networks", b"internal_networks", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "outside_scores", b"outside_scores", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

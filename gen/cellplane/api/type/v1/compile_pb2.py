@@ -29,7 +29,7 @@ from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#cellplane/api/type/v1/compile.proto\x12\x15\x63\x65llplane.api.type.v1\x1a#cellplane/api/type/v1/problem.proto\x1a)cellplane/api/type/v1/resolved_cell.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\"\x90\x03\n\x10\x44\x61taPlaneProfile\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x1a\n\x0corganization\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x0b\x65nforcement\x18\x04 \x01(\x0e\x32\".cellplane.api.type.v1.EnforcementB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x63\x61pabilities\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12I\n\x06labels\x18\x06 \x03(\x0b\x32\x33.cellplane.api.type.v1.DataPlaneProfile.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x1a\n\x0ctrust_domain\x18\x07 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewestbound_host\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0ewestbound_port\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x05Peers\x12\x34\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.type.v1.PeerCellB\x04\xe2\x41\x01\x01\"]\n\x08PeerCell\x12\x15\n\x07project\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08gateways\x18\x02 \x03(\x0b\x32\".cellplane.api.type.v1.PeerGatewayB\x04\xe2\x41\x01\x01\"O\n\x0bPeerGateway\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xdc\x01\n\x0e\x43ompileRequest\x12\x37\n\x04\x63\x65ll\x18\x01 \x01(\x0b\x32#.cellplane.api.type.v1.ResolvedCellB\x04\xe2\x41\x01\x02\x12\x41\n\ndata_plane\x18\x02 \x01(\x0b\x32\'.cellplane.api.type.v1.DataPlaneProfileB\x04\xe2\x41\x01\x02\x12\x31\n\x05peers\x18\x03 \x01(\x0b\x32\x1c.cellplane.api.type.v1.PeersB\x04\xe2\x41\x01\x01\x12\x1b\n\rinclude_frame\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xbd\x01\n\x0f\x43ompileResponse\x12\x38\n\tmanifests\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.type.v1.ManifestB\x04\xe2\x41\x01\x03\x12\x36\n\x08problems\x18\x02 \x03(\x0b\x32\x1e.cellplane.api.type.v1.ProblemB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x63omponent_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x03\"\xdc\x01\n\x08Manifest\x12\x12\n\x04part\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\x1c.cellplane.api.type.v1.PhaseB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x61pi_version\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04kind\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tnamespace\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06object\x18\x06 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x07 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06\x64igest\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02*z\n\x0b\x45nforcement\x12\x1b\n\x17\x45NFORCEMENT_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NFORCEMENT_ENFORCING\x10\x01\x12\x19\n\x15\x45NFORCEMENT_SIMULATED\x10\x02\x12\x18\n\x14\x45NFORCEMENT_EXTERNAL\x10\x03*\x97\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPHASE_NAMESPACE\x10\x01\x12\x0f\n\x0bPHASE_GUARD\x10\x02\x12\x10\n\x0cPHASE_POLICY\x10\x03\x12\x17\n\x13PHASE_CONFIGURATION\x10\x04\x12\x12\n\x0ePHASE_WORKLOAD\x10\x05\x12\x12\n\x0ePHASE_EXPOSURE\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#cellplane/api/type/v1/compile.proto\x12\x15\x63\x65llplane.api.type.v1\x1a#cellplane/api/type/v1/problem.proto\x1a)cellplane/api/type/v1/resolved_cell.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a google/protobuf/field_mask.proto\"\xb1\x03\n\x10\x44\x61taPlaneProfile\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x1a\n\x0corganization\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x0b\x65nforcement\x18\x04 \x01(\x0e\x32\".cellplane.api.type.v1.EnforcementB\x04\xe2\x41\x01\x02\x12\x1a\n\x0c\x63\x61pabilities\x18\x05 \x03(\tB\x04\xe2\x41\x01\x01\x12I\n\x06labels\x18\x06 \x03(\x0b\x32\x33.cellplane.api.type.v1.DataPlaneProfile.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x1a\n\x0ctrust_domain\x18\x07 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0ewestbound_host\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x0ewestbound_port\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1f\n\x11internal_networks\x18\n \x03(\tB\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x05Peers\x12\x34\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.type.v1.PeerCellB\x04\xe2\x41\x01\x01\"]\n\x08PeerCell\x12\x15\n\x07project\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08gateways\x18\x02 \x03(\x0b\x32\".cellplane.api.type.v1.PeerGatewayB\x04\xe2\x41\x01\x01\"O\n\x0bPeerGateway\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04port\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x02\"\xdc\x01\n\x0e\x43ompileRequest\x12\x37\n\x04\x63\x65ll\x18\x01 \x01(\x0b\x32#.cellplane.api.type.v1.ResolvedCellB\x04\xe2\x41\x01\x02\x12\x41\n\ndata_plane\x18\x02 \x01(\x0b\x32\'.cellplane.api.type.v1.DataPlaneProfileB\x04\xe2\x41\x01\x02\x12\x31\n\x05peers\x18\x03 \x01(\x0b\x32\x1c.cellplane.api.type.v1.PeersB\x04\xe2\x41\x01\x01\x12\x1b\n\rinclude_frame\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xbd\x01\n\x0f\x43ompileResponse\x12\x38\n\tmanifests\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.type.v1.ManifestB\x04\xe2\x41\x01\x03\x12\x36\n\x08problems\x18\x02 \x03(\x0b\x32\x1e.cellplane.api.type.v1.ProblemB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x63omponent_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x03\"[\n\x16\x43ompilePlatformRequest\x12\x41\n\ndata_plane\x18\x01 \x01(\x0b\x32\'.cellplane.api.type.v1.DataPlaneProfileB\x04\xe2\x41\x01\x02\"\x8b\x01\n\x17\x43ompilePlatformResponse\x12\x38\n\tmanifests\x18\x01 \x03(\x0b\x32\x1f.cellplane.api.type.v1.ManifestB\x04\xe2\x41\x01\x03\x12\x36\n\x08problems\x18\x02 \x03(\x0b\x32\x1e.cellplane.api.type.v1.ProblemB\x04\xe2\x41\x01\x03\"\xdc\x01\n\x08Manifest\x12\x12\n\x04part\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05phase\x18\x02 \x01(\x0e\x32\x1c.cellplane.api.type.v1.PhaseB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x61pi_version\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04kind\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tnamespace\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06object\x18\x06 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x07 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x14\n\x06\x64igest\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02*z\n\x0b\x45nforcement\x12\x1b\n\x17\x45NFORCEMENT_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NFORCEMENT_ENFORCING\x10\x01\x12\x19\n\x15\x45NFORCEMENT_SIMULATED\x10\x02\x12\x18\n\x14\x45NFORCEMENT_EXTERNAL\x10\x03*\x97\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPHASE_NAMESPACE\x10\x01\x12\x0f\n\x0bPHASE_GUARD\x10\x02\x12\x10\n\x0cPHASE_POLICY\x10\x03\x12\x17\n\x13PHASE_CONFIGURATION\x10\x04\x12\x12\n\x0ePHASE_WORKLOAD\x10\x05\x12\x12\n\x0ePHASE_EXPOSURE\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATAPLANEPROFILE'].fields_by_name['westbound_host']._serialized_options = b'\342A\001\001'
   _globals['_DATAPLANEPROFILE'].fields_by_name['westbound_port']._loaded_options = None
   _globals['_DATAPLANEPROFILE'].fields_by_name['westbound_port']._serialized_options = b'\342A\001\001'
+  _globals['_DATAPLANEPROFILE'].fields_by_name['internal_networks']._loaded_options = None
+  _globals['_DATAPLANEPROFILE'].fields_by_name['internal_networks']._serialized_options = b'\342A\001\001'
   _globals['_PEERS'].fields_by_name['cells']._loaded_options = None
   _globals['_PEERS'].fields_by_name['cells']._serialized_options = b'\342A\001\001'
   _globals['_PEERCELL'].fields_by_name['project']._loaded_options = None
@@ -82,6 +84,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPILERESPONSE'].fields_by_name['problems']._serialized_options = b'\342A\001\003'
   _globals['_COMPILERESPONSE'].fields_by_name['component_mask']._loaded_options = None
   _globals['_COMPILERESPONSE'].fields_by_name['component_mask']._serialized_options = b'\342A\001\003'
+  _globals['_COMPILEPLATFORMREQUEST'].fields_by_name['data_plane']._loaded_options = None
+  _globals['_COMPILEPLATFORMREQUEST'].fields_by_name['data_plane']._serialized_options = b'\342A\001\002'
+  _globals['_COMPILEPLATFORMRESPONSE'].fields_by_name['manifests']._loaded_options = None
+  _globals['_COMPILEPLATFORMRESPONSE'].fields_by_name['manifests']._serialized_options = b'\342A\001\003'
+  _globals['_COMPILEPLATFORMRESPONSE'].fields_by_name['problems']._loaded_options = None
+  _globals['_COMPILEPLATFORMRESPONSE'].fields_by_name['problems']._serialized_options = b'\342A\001\003'
   _globals['_MANIFEST'].fields_by_name['part']._loaded_options = None
   _globals['_MANIFEST'].fields_by_name['part']._serialized_options = b'\342A\001\002'
   _globals['_MANIFEST'].fields_by_name['phase']._loaded_options = None
@@ -98,24 +106,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFEST'].fields_by_name['content']._serialized_options = b'\342A\001\002'
   _globals['_MANIFEST'].fields_by_name['digest']._loaded_options = None
   _globals['_MANIFEST'].fields_by_name['digest']._serialized_options = b'\342A\001\002'
-  _globals['_ENFORCEMENT']._serialized_start=1518
-  _globals['_ENFORCEMENT']._serialized_end=1640
-  _globals['_PHASE']._serialized_start=1643
-  _globals['_PHASE']._serialized_end=1794
+  _globals['_ENFORCEMENT']._serialized_start=1786
+  _globals['_ENFORCEMENT']._serialized_end=1908
+  _globals['_PHASE']._serialized_start=1911
+  _globals['_PHASE']._serialized_end=2062
   _globals['_DATAPLANEPROFILE']._serialized_start=239
-  _globals['_DATAPLANEPROFILE']._serialized_end=639
-  _globals['_DATAPLANEPROFILE_LABELSENTRY']._serialized_start=594
-  _globals['_DATAPLANEPROFILE_LABELSENTRY']._serialized_end=639
-  _globals['_PEERS']._serialized_start=641
-  _globals['_PEERS']._serialized_end=702
-  _globals['_PEERCELL']._serialized_start=704
-  _globals['_PEERCELL']._serialized_end=797
-  _globals['_PEERGATEWAY']._serialized_start=799
-  _globals['_PEERGATEWAY']._serialized_end=878
-  _globals['_COMPILEREQUEST']._serialized_start=881
-  _globals['_COMPILEREQUEST']._serialized_end=1101
-  _globals['_COMPILERESPONSE']._serialized_start=1104
-  _globals['_COMPILERESPONSE']._serialized_end=1293
-  _globals['_MANIFEST']._serialized_start=1296
-  _globals['_MANIFEST']._serialized_end=1516
+  _globals['_DATAPLANEPROFILE']._serialized_end=672
+  _globals['_DATAPLANEPROFILE_LABELSENTRY']._serialized_start=627
+  _globals['_DATAPLANEPROFILE_LABELSENTRY']._serialized_end=672
+  _globals['_PEERS']._serialized_start=674
+  _globals['_PEERS']._serialized_end=735
+  _globals['_PEERCELL']._serialized_start=737
+  _globals['_PEERCELL']._serialized_end=830
+  _globals['_PEERGATEWAY']._serialized_start=832
+  _globals['_PEERGATEWAY']._serialized_end=911
+  _globals['_COMPILEREQUEST']._serialized_start=914
+  _globals['_COMPILEREQUEST']._serialized_end=1134
+  _globals['_COMPILERESPONSE']._serialized_start=1137
+  _globals['_COMPILERESPONSE']._serialized_end=1326
+  _globals['_COMPILEPLATFORMREQUEST']._serialized_start=1328
+  _globals['_COMPILEPLATFORMREQUEST']._serialized_end=1419
+  _globals['_COMPILEPLATFORMRESPONSE']._serialized_start=1422
+  _globals['_COMPILEPLATFORMRESPONSE']._serialized_end=1561
+  _globals['_MANIFEST']._serialized_start=1564
+  _globals['_MANIFEST']._serialized_end=1784
 # @@protoc_insertion_point(module_scope)

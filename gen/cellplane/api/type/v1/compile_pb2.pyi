@@ -125,6 +125,7 @@ class DataPlaneProfile(_message.Message):
     TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
     WESTBOUND_HOST_FIELD_NUMBER: _builtins.int
     WESTBOUND_PORT_FIELD_NUMBER: _builtins.int
+    INTERNAL_NETWORKS_FIELD_NUMBER: _builtins.int
     data_plane: _builtins.str
     """Id of the data plane."""
     uid: _builtins.str
@@ -152,6 +153,12 @@ class DataPlaneProfile(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its labels."""
 
+    @_builtins.property
+    def internal_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ranges of addresses of the organization's own network, which may call its
+        westbound gateway; empty for the private ranges.
+        """
+
     def __init__(
         self,
         *,
@@ -164,10 +171,11 @@ class DataPlaneProfile(_message.Message):
         trust_domain: _builtins.str = ...,
         westbound_host: _builtins.str = ...,
         westbound_port: _builtins.int = ...,
+        internal_networks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "data_plane", b"data_plane", "enforcement", b"enforcement", "labels", b"labels", "organization", b"organization", "trust_domain", b"trust_domain", "uid", b"uid", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "data_plane", b"data_plane", "enforcement", b"enforcement", "internal_networks", b"internal_networks", "labels", b"labels", "organization", b"organization", "trust_domain", b"trust_domain", "uid", b"uid", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,6 +342,62 @@ class CompileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompileResponse: _TypeAlias = CompileResponse  # noqa: Y015
+
+@_typing.final
+class CompilePlatformRequest(_message.Message):
+    """What a compiler is asked for a data plane itself: what it needs beside Cells."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_PLANE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def data_plane(self) -> Global___DataPlaneProfile:
+        """The data plane that it is for."""
+
+    def __init__(
+        self,
+        *,
+        data_plane: Global___DataPlaneProfile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data_plane", b"data_plane"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_plane", b"data_plane"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompilePlatformRequest: _TypeAlias = CompilePlatformRequest  # noqa: Y015
+
+@_typing.final
+class CompilePlatformResponse(_message.Message):
+    """What a compiler answers for a data plane itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFESTS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def manifests(self) -> _containers.RepeatedCompositeFieldContainer[Global___Manifest]:
+        """The objects, sorted by phase and identity."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[_problem_pb2.Problem]:
+        """What cannot be expressed on this data plane. With an error among them,
+        nothing is applied.
+        """
+
+    def __init__(
+        self,
+        *,
+        manifests: _abc.Iterable[Global___Manifest] | None = ...,
+        problems: _abc.Iterable[_problem_pb2.Problem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifests", b"manifests", "problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompilePlatformResponse: _TypeAlias = CompilePlatformResponse  # noqa: Y015
 
 @_typing.final
 class Manifest(_message.Message):

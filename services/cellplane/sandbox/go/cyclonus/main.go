@@ -28,6 +28,8 @@ type place struct {
 		Namespace       string            `json:"namespace"`
 		Labels          map[string]string `json:"labels"`
 		NamespaceLabels map[string]string `json:"namespace_labels"`
+		// IP is its address: some engines hold it against blocks of addresses.
+		IP string `json:"ip"`
 	} `json:"pod"`
 	Address *struct {
 		IP string `json:"ip"`
@@ -97,8 +99,7 @@ func peer(p place) *matcher.TrafficPeer {
 		namespaceLabels[key] = value
 	}
 	return &matcher.TrafficPeer{
-		// A pod's address is in no block that a policy of ours names.
-		IP: "100.64.0.1",
+		IP: p.Pod.IP,
 		Internal: &matcher.InternalPeer{
 			PodLabels:       p.Pod.Labels,
 			NamespaceLabels: namespaceLabels,
