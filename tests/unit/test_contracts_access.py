@@ -10,6 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from cellplane.rpc import contracts
 from cellplane.rpc.access import read_rules, rule_of
 from cellplane.rpc.identity import CallerKind
+from cellplane.rpc.sight import subjects_of
 
 
 def services() -> list[ServiceDescriptor]:
@@ -53,3 +54,20 @@ def test_permissions_are_collection_and_verb() -> None:
         if rule.permission and not all(part.isalpha() for part in rule.permission.split("."))
     ]
     assert odd == []
+
+
+def test_what_people_call_is_about_resources() -> None:
+    """Every method for users says which resources it is about, so that roles can be narrow.
+
+    But what is about none that exists: a new organization, and the compilers.
+    """
+    rules = read_rules(services())
+    about_none = set()
+    for service in services():
+        for method in service.methods:
+            rule = rules[f"/{service.full_name}/{method.name}"]
+            if CallerKind.USER in rule.callers:
+                found = subjects_of(method, rule)
+                if not (found.fields or found.listed or found.changes):
+                    about_none.add(method.name)
+    assert about_none == {"CreateOrganization", "Compile"}

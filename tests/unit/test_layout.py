@@ -94,3 +94,17 @@ def test_locks_record_no_registry() -> None:
         assert "http://" not in text, lock
         assert "https://" not in text, lock
         assert "--index-url" not in text, lock
+
+
+def test_nothing_holds_a_conflict() -> None:
+    """No tracked file holds what a merge leaves where two sides differ."""
+    marked = subprocess.run(
+        ["git", "grep", "-lIE", r"^(<{7}|>{7}|[|]{7})( |$)"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    # 1 is git's word for "found nothing"; anything above is a failure of its own.
+    assert (marked.returncode, marked.stdout) == (1, ""), marked.stdout + marked.stderr

@@ -80,6 +80,10 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.EVENT_SUBSCRIPTION: event_subscription_pb2.EventSubscription,
     }
 )
+KINDS: Final[Mapping[str, type[Message]]] = MappingProxyType(
+    {kind.value: message for kind, message in MESSAGES.items()}
+)
+"""The same by the kinds' names, as they are stored."""
 
 
 class Codecs:

@@ -46,10 +46,11 @@ from cellplane.model.catalog.service import CatalogService
 from cellplane.model.catalog.service_schemas import AccessGrantService, ApiSchemaService
 from cellplane.model.cell_feed import CellFeed
 from cellplane.model.check import Checker
-from cellplane.model.convert import Codecs
+from cellplane.model.convert import KINDS, Codecs
 from cellplane.model.delete import Deleter
 from cellplane.model.delivery.deliverer import PATIENCE, Deliverer, Network, Patience
 from cellplane.model.delivery.outbox import Outbox
+from cellplane.model.domain.kinds import COLLECTIONS
 from cellplane.model.effects import Effects
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.operations import Operations
@@ -59,7 +60,6 @@ from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
 from cellplane.model.service_cells import CellService
-from cellplane.model.service_changes import ResourceChangeService
 from cellplane.model.service_events import EventSubscriptionService
 from cellplane.model.service_operations import DeletionService, LongRunning, OperationService
 from cellplane.model.service_resources import ResourceService
@@ -78,6 +78,7 @@ from cellplane.model.transactions import Transactions
 from cellplane.model.whole import Whole
 from cellplane.model.workload.compile import compile as compile_workloads
 from cellplane.model.writes import Writes
+from cellplane.resource.service_changes import Kinds, ResourceChangeService
 from cellplane.rpc.compile import CompileAdapter
 from cellplane.rpc.pagination import PageTokens
 from cellplane.rpc.server import Server
@@ -89,6 +90,7 @@ from cellplane.store.history import History
 from cellplane.store.resources import Resources, ResourceTables
 
 _PACKAGE = "cellplane.api.model.v1."
+_HISTORY = Kinds(messages=KINDS, collections=frozenset(COLLECTIONS.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +259,7 @@ async def serve_model(
             (
                 "ResourceChangeService",
                 resource_change_pb2_grpc.add_ResourceChangeServiceServicer_to_server,
-                ResourceChangeService(database, History(resources.tables), tokens),
+                ResourceChangeService(database, History(resources.tables), tokens, _HISTORY),
             ),
             (
                 "CellService",

@@ -58,6 +58,12 @@ class EventSubscriptionService(event_subscription_pb2_grpc.EventSubscriptionServ
         """List them, by name."""
         return await self._methods.list(request, pb.ListEventSubscriptionsResponse())
 
+    async def BatchGetEventSubscriptions(
+        self, request: pb.BatchGetEventSubscriptionsRequest, context: Any
+    ) -> pb.BatchGetEventSubscriptionsResponse:
+        """Read several."""
+        return await self._methods.batch_get(request, pb.BatchGetEventSubscriptionsResponse())
+
     async def UpdateEventSubscription(
         self, request: pb.UpdateEventSubscriptionRequest, context: Any
     ) -> pb.EventSubscription:

@@ -131,6 +131,13 @@ class OperationService(operation_pb2_grpc.OperationServiceServicer):
         del context
         return await self._methods.list(request, operation_pb2.ListOperationsResponse())
 
+    async def BatchGetOperations(  # noqa: N802
+        self, request: operation_pb2.BatchGetOperationsRequest, context: Any
+    ) -> operation_pb2.BatchGetOperationsResponse:
+        """Read several."""
+        del context
+        return await self._methods.batch_get(request, operation_pb2.BatchGetOperationsResponse())
+
 
 class LongRunning:
     """``google.longrunning.Operations``: the same operations, as clients of any API know them."""

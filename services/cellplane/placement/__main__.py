@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cellplane.api.agent.v1 import join_pb2_grpc, link_pb2_grpc
 from cellplane.api.gateway.v1 import gateway_pb2_grpc
-from cellplane.api.model.v1 import workload_pb2_grpc
+from cellplane.api.model.v1 import resource_change_pb2_grpc, workload_pb2_grpc
 from cellplane.api.network_policy.v1 import network_policy_pb2_grpc
 from cellplane.api.observability.v1 import telemetry_pb2_grpc
 from cellplane.api.placement.v1 import (
@@ -32,8 +32,14 @@ from cellplane.placement.link.service import JoinService, LinkService
 from cellplane.placement.planes import Patience
 from cellplane.placement.readings import CellRevisionService, DecisionService
 from cellplane.placement.repository import Repository
-from cellplane.placement.service import DATA_PLANES, DataPlaneService, JoinGrantService
+from cellplane.placement.service import (
+    DATA_PLANES,
+    HISTORY,
+    DataPlaneService,
+    JoinGrantService,
+)
 from cellplane.placement.tables import resource_tables
+from cellplane.resource.service_changes import ResourceChangeService
 from cellplane.rpc.client import Channels
 from cellplane.rpc.entry import run_service
 from cellplane.rpc.pagination import PageTokens, derive_key
@@ -42,6 +48,7 @@ from cellplane.rpc.tls import ClientTLS, ServerTLS
 from cellplane.runtime.clock import SystemClock
 from cellplane.runtime.tasks import Loop
 from cellplane.store.database import Database
+from cellplane.store.history import History
 from cellplane.store.resources import Resources
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -234,6 +241,11 @@ def _add_services(
             tokens=tokens,
             clock=adapters.clock,
         ),
+    )
+    ports.api.add(
+        "cellplane.api.model.v1.ResourceChangeService",
+        resource_change_pb2_grpc.add_ResourceChangeServiceServicer_to_server,
+        ResourceChangeService(database, History(resources.tables), tokens, HISTORY),
     )
     ports.api.add(
         "cellplane.api.placement.v1.DecisionService",

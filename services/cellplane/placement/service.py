@@ -25,6 +25,7 @@ from cellplane.placement.planes import Planes
 from cellplane.placement.repository import Repository
 from cellplane.placement.validate import check_data_plane
 from cellplane.resource.names import Collection
+from cellplane.resource.service_changes import Kinds
 from cellplane.resource.standard import Hooks, StandardMethods, in_the_way
 from cellplane.rpc.pagination import PageTokens
 from cellplane.runtime.clock import Clock
@@ -44,6 +45,15 @@ JOIN_GRANTS = Collection(
     pattern="organizations/{organization}/joinGrants/{join_grant}",
     field="join_grant",
     parent_is_here=False,
+)
+HISTORY = Kinds(
+    messages={c.kind: c.message for c in (DATA_PLANES, JOIN_GRANTS)},
+    collections=frozenset(
+        {
+            ("organizations",),
+            *(("organizations", c.segment) for c in (DATA_PLANES, JOIN_GRANTS)),
+        }
+    ),
 )
 _SHOWN = 10
 

@@ -1,14 +1,15 @@
 """Who may call what: read once from the contracts, checked before a request is looked at.
 
 Every method of ours declares ``(cellplane.api.type.v1.access)``. A server that has one without it
-doesn't start. The kind of caller is decided by its certificate, a user's permissions by ``Roles``.
+doesn't start. The kind of caller is decided by its certificate, a user's permissions by ``Roles``:
+each is given everywhere, or for resources and what is below them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -52,31 +53,39 @@ class AccessRule:
     """Full name, ``package.Service/Method``."""
     permission: str
     callers: frozenset[CallerKind]
+    resource_field: str = ""
+    """Where the request names the resource; empty where fields of the usual names do."""
+    verbs: tuple[str, ...] = ()
+    """What must be allowed beside it, of the kind of each resource."""
 
 
 OPEN = AccessRule(method="", permission="", callers=frozenset({CallerKind.ANYONE}))
 
 
-class Roles(Protocol):
-    """Which permissions a user has."""
+EVERYWHERE: Final = ("",)
+"""The scopes of a permission that holds for every resource."""
 
-    def allows(self, principal: Principal, permission: str) -> bool:
-        """Whether the user may do what ``permission`` names."""
+
+class Roles(Protocol):
+    """Which permissions a user has, and for what."""
+
+    def scopes(self, principal: Principal, permission: str) -> tuple[str, ...]:
+        """The resources for which the user has it, each with all below; ``EVERYWHERE`` for all."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleTable:
-    """Permissions by user name; ``*`` is every permission."""
+    """Permissions by user name, for every resource; ``*`` is every permission."""
 
     grants: Mapping[str, frozenset[str]] = field(
         default_factory=lambda: {"admin": frozenset({"*"})}
     )
 
-    def allows(self, principal: Principal, permission: str) -> bool:
-        """Whether the user may do what ``permission`` names."""
+    def scopes(self, principal: Principal, permission: str) -> tuple[str, ...]:
+        """Everywhere, or nowhere."""
         granted = self.grants.get(principal.name, frozenset())
-        return "*" in granted or permission in granted
+        return EVERYWHERE if "*" in granted or permission in granted else ()
 
 
 def rule_of(method: MethodDescriptor) -> AccessRule | None:
@@ -97,7 +106,13 @@ def rule_of(method: MethodDescriptor) -> AccessRule | None:
         return None
     if not access.permission and callers != {CallerKind.ANYONE}:
         return None
-    return AccessRule(method=name, permission=access.permission, callers=callers)
+    return AccessRule(
+        method=name,
+        permission=access.permission,
+        callers=callers,
+        resource_field=access.resource_field,
+        verbs=tuple(access.verbs),
+    )
 
 
 def read_rules(services: Iterable[ServiceDescriptor]) -> dict[str, AccessRule]:
@@ -143,7 +158,7 @@ def check(rule: AccessRule, principal: Principal, roles: Roles) -> None:
             reason="CALLER_KIND_DENIED",
             metadata={"method": rule.method, "caller_kind": principal.kind.value},
         )
-    if principal.kind is CallerKind.USER and not roles.allows(principal, rule.permission):
+    if principal.kind is CallerKind.USER and not roles.scopes(principal, rule.permission):
         raise PermissionDenied(
             f"user {principal.name} lacks permission {rule.permission}: "
             "ask an administrator for a role that grants it",

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from cellplane.cell.problem import CellplaneError, Invalid
+from cellplane.rpc.roles import RoleFile
 from cellplane.rpc.server import Server, ServerOptions
 from cellplane.runtime import logs
 from cellplane.runtime.config import ServiceSettings
@@ -44,7 +45,8 @@ def run_service(
     logs.configure(value.log_level, value.log_format, value.service)
 
     async def serve(stop: asyncio.Event) -> None:
-        server = Server(ServerOptions.of(value))
+        roles = None if value.roles_file is None else RoleFile(value.roles_file)
+        server = Server(ServerOptions.of(value), roles=roles)
         async with build(value, server):
             await server.start()
             await server.serve_until(stop)

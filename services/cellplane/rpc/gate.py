@@ -27,7 +27,8 @@ from cellplane.cell.problem import CellplaneError, Invalid, Unavailable
 from cellplane.rpc import access, correlation, identity, status
 from cellplane.rpc.access import EXEMPT, AccessRule, Roles
 from cellplane.rpc.correlation import Correlation
-from cellplane.rpc.identity import ANONYMOUS, Identities, Principal
+from cellplane.rpc.identity import ANONYMOUS, CallerKind, Identities, Principal
+from cellplane.rpc.sight import Subjects, View, hidden, subjects_of
 from cellplane.rpc.telemetry import Observer, RpcMetrics, Spans
 from cellplane.rpc.validation import Requests
 
@@ -50,6 +51,7 @@ class _Method:
     observer: Observer
     handle: Callable[..., Any]
     serialize: Callable[[Any], bytes]
+    subjects: Subjects
 
 
 class _Call:
@@ -65,6 +67,7 @@ class _Call:
         "started",
         "task",
         "token",
+        "view",
     )
 
     def __init__(self, method: _Method, ids: Correlation, span: trace.Span | None) -> None:
@@ -75,6 +78,7 @@ class _Call:
         self.principal: Principal = ANONYMOUS
         self.request: object = None
         self.task: asyncio.Task[Any] | None = None
+        self.view: View | None = None
         self.ended = False
 
 
@@ -116,6 +120,7 @@ class Gate:
             observer=Observer(path, contract.input_type, self._metrics, loud=service not in EXEMPT),
             handle=handle,
             serialize=handler.response_serializer,
+            subjects=subjects_of(contract, rule),
         )
         read = _reader(handler.request_deserializer, contract.input_type.full_name)
         if not handler.request_streaming and not handler.response_streaming:
@@ -147,6 +152,8 @@ class Gate:
                     response = await self._in_time(method, request, context)
                 else:
                     response = await method.handle(request, context)
+                if call.view is not None:
+                    response = call.view.narrow(response)
                 # A handler that has the bytes already hands those over.
                 answer = response if type(response) is bytes else method.serialize(response)
             except BaseException as error:
@@ -173,7 +180,8 @@ class Gate:
                     request = self._checked(call, request)
                 else:
                     self._check(call, request)
-                checked = _CheckedContext(context, request if many_in else None, method.serialize)
+                send = _sender(call)
+                checked = _CheckedContext(context, request if many_in else None, send)
                 result = method.handle(request, checked)
                 if many_out:
                     await _send(result, checked)
@@ -221,6 +229,9 @@ class Gate:
             )
         call.request = request
         if isinstance(request, Message):
+            if call.principal.kind is CallerKind.USER:
+                subjects = call.method.subjects
+                call.view = subjects.admit(request, call.principal, self._roles)
             self._requests.check(request)
 
     async def _checked(self, call: _Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -271,6 +282,8 @@ class Gate:
     async def _fail(self, call: _Call, context: Any, error: BaseException) -> None:
         """Answer an error; returns only if nothing is to be answered, and the caller re-raises."""
         request_id = call.correlation.request_id
+        if call.principal.kind is CallerKind.USER:
+            error = hidden(error, call.principal, self._roles, call.view)
         match error:
             case CellplaneError() if error.code:
                 answer = error
@@ -322,7 +335,7 @@ class _CheckedContext:
         self,
         context: Any,
         requests: AsyncIterator[Any] | None,
-        serialize: Callable[[Any], bytes],
+        serialize: Callable[[Any], bytes | None],
     ) -> None:
         self._context = context
         self._requests = requests
@@ -335,8 +348,10 @@ class _CheckedContext:
         return await anext(self._requests, _EOF)
 
     async def write(self, message: Any) -> None:
-        """Send one response."""
-        await self._context.write(self._serialize(message))
+        """Send one response, if its caller may see it."""
+        data = self._serialize(message)
+        if data is not None:
+            await self._context.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -350,6 +365,15 @@ async def _send(result: Any, context: _CheckedContext) -> None:
     async with aclosing(result) as responses:
         async for response in responses:
             await context.write(response)
+
+
+def _sender(call: _Call) -> Callable[[Any], bytes | None]:
+    def send(message: Any) -> bytes | None:
+        # Read when it is needed: the view is known once the request is.
+        shown = message if call.view is None else call.view.narrow(message)
+        return None if shown is None else call.method.serialize(shown)
+
+    return send
 
 
 def _reader(deserialize: Callable[[bytes], Any] | None, expected: str) -> Callable[[bytes], Any]:

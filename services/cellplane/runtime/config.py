@@ -104,6 +104,9 @@ class ServiceSettings(Settings):
     tls_cert: Path = Field(description="PEM file of the service's certificate")
     tls_key: Path = Field(description="PEM file of the service's private key")
     trust_domain: str = Field("cellplane.local", description="trust domain of every identity")
+    roles_file: Path | None = Field(
+        None, description="TOML file of what users may do; without, user `admin` may do everything"
+    )
     database_url: str = Field(
         "", description="URL of the service's own database; empty for one file in `state_dir`"
     )

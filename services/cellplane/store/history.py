@@ -49,11 +49,12 @@ class History:
             query = query.where(c.c.sequence < before)
         return await self._read(tx, query.order_by(c.c.sequence.desc()).limit(limit))
 
-    async def event(self, tx: Transaction, name: str, sequence: int) -> Event | None:
-        """Read one."""
-        c = self._c
-        query = self._select().where(c.c.name == name, c.c.sequence == sequence)
-        return next(iter(await self._read(tx, query)), None)
+    async def named(self, tx: Transaction, keys: Sequence[tuple[str, int]]) -> list[Event]:
+        """Read those of a thousand changes at most that are kept, by name and sequence."""
+        wanted = set(keys)
+        query = self._select().where(self._c.c.sequence.in_(sorted({n for _, n in wanted})))
+        found = await self._read(tx, query)
+        return [e for e in found if (e.change.name, e.change.sequence) in wanted]
 
     def _select(self) -> sa.Select[Any]:
         c, older = self._c, self._c.alias()

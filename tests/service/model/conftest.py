@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from cellplane.model.__main__ import MIGRATIONS
 from cellplane.model.service import serve_model
+from cellplane.rpc.access import Roles
 from cellplane.rpc.client import Channels
 from cellplane.rpc.identity import service_uri, user_uri
 from cellplane.rpc.server import Server, ServerOptions
@@ -43,8 +44,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, database_url: str, **more: Any) -> AsyncIterator[Api]:
-    """A model that serves, and a user and a service that are connected to it."""
+async def serving(
+    tmp_path: Path,
+    database_url: str,
+    *,
+    roles: Roles | None = None,
+    users: Sequence[str] = (),
+    **more: Any,
+) -> AsyncIterator[Api]:
+    """A model that serves, and users and a service that are connected to it."""
     authority = Authority.create("test")
     ca, _ = authority.save(tmp_path)
     cert, key = authority.issue(
@@ -53,22 +61,29 @@ async def serving(tmp_path: Path, database_url: str, **more: Any) -> AsyncIterat
     user = authority.issue(uri=user_uri(DOMAIN, "admin")).save(tmp_path, "admin")
     placement = authority.issue(uri=service_uri(DOMAIN, "placement")).save(tmp_path, "placement")
     database = await Database.open(database_url, service="model", migrations=MIGRATIONS)
-    server = Server(ServerOptions(tls=ServerTLS(ca=ca, cert=cert, key=key)))
+    server = Server(ServerOptions(tls=ServerTLS(ca=ca, cert=cert, key=key)), roles=roles)
     zones = zoneinfo.available_timezones()
     try:
         async with (
             serve_model(server, database, clock=SystemClock(), key=b"k" * 32, zones=zones, **more),
-            Channels(ClientTLS(ca=ca, cert=user[0], key=user[1])) as users,
+            Channels(ClientTLS(ca=ca, cert=user[0], key=user[1])) as admins,
             Channels(ClientTLS(ca=ca, cert=placement[0], key=placement[1])) as services,
+            AsyncExitStack() as stack,
         ):
             ports = await server.start()
             target = f"127.0.0.1:{ports.grpc}"
-            yield Api(
-                user=users.channel(target),
+            api = Api(
+                user=admins.channel(target),
                 service=services.channel(target),
                 target=target,
                 pki=tmp_path,
             )
+            for name in users:
+                own = authority.issue(uri=user_uri(DOMAIN, name)).save(tmp_path, name)
+                tls = ClientTLS(ca=ca, cert=own[0], key=own[1])
+                channels = await stack.enter_async_context(Channels(tls))
+                api.others[name] = Api(user=channels.channel(target), service=api.service)
+            yield api
             await server.stop()
     finally:
         await database.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,8 @@ class Api:
     service: grpc.aio.Channel
     target: str = ""
     pki: Path = Path()
+    others: dict[str, Api] = field(default_factory=dict)
+    """Stubs of other users, by name."""
 
     def __post_init__(self) -> None:
         u = self.user
@@ -143,6 +145,7 @@ class Api:
         self.schemas = api_schema_pb2_grpc.ApiSchemaServiceStub(u)
         self.grants = access_grant_pb2_grpc.AccessGrantServiceStub(u)
         self.cells = cell_pb2_grpc.CellServiceStub(self.service)
+        self.cells_as_user = cell_pb2_grpc.CellServiceStub(u)
 
     async def apply(self, *resources: Any, **more: Any) -> resource_pb2.ApplyResourcesResponse:
         request = resource_pb2.ApplyResourcesRequest(resources=pack(resources), **more)

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from cellplane.api.model.v1 import resource_change_pb2
 from cellplane.api.placement.v1 import (
     cell_revision_pb2,
     data_plane_pb2,
@@ -184,3 +185,35 @@ async def test_cell_revisions_are_listed_by_name_in_pages(world: World) -> None:
                 cell_revision_pb2.ListCellRevisionsRequest(parent=PLANE, page_token="AAAA")
             )
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.asyncio
+async def test_the_history_of_data_planes_and_grants_is_kept(world: World) -> None:
+    """Who created, changed and deleted one, by its fields; a grant's token is nowhere in it."""
+    await world.create_plane(labels={"tier": "gold"})
+    await update(world, "labels", labels={"tier": "iron"})
+    grant = await world.client.grants.CreateJoinGrant(
+        join_grant_pb2.CreateJoinGrantRequest(
+            parent=ORGANIZATION,
+            join_grant_id="first",
+            join_grant=join_grant_pb2.JoinGrant(data_plane=PLANE),
+        )
+    )
+    await world.client.planes.DeleteDataPlane(data_plane_pb2.DeleteDataPlaneRequest(name=PLANE))
+    request = resource_change_pb2.ListResourceChangesRequest(parent=ORGANIZATION)
+    found = list((await world.client.changes.ListResourceChanges(request)).resource_changes)
+    request.parent = PLANE
+    own = list((await world.client.changes.ListResourceChanges(request)).resource_changes)
+
+    assert [resource_change_pb2.ResourceChange.Type.Name(c.type) for c in own] == [
+        "DELETED",
+        "UPDATED",
+        "CREATED",
+    ]
+    assert [
+        (f.path, f.old_value.string_value, f.new_value.string_value) for f in own[1].fields
+    ] == [('labels["tier"]', "gold", "iron")]
+    assert own[0].actor.endswith("/users/admin")
+    assert {c.resource_name for c in found} == {PLANE, grant.name}
+    assert grant.token
+    assert all(grant.token not in str(change) for change in found)

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cellplane.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from cellplane.api.model.v1 import cell_pb2_grpc, workload_pb2, workload_pb2_grpc
+from cellplane.api.model.v1 import (
+    cell_pb2_grpc,
+    resource_change_pb2_grpc,
+    workload_pb2,
+    workload_pb2_grpc,
+)
 from cellplane.api.network_policy.v1 import network_policy_pb2, network_policy_pb2_grpc
 from cellplane.api.observability.v1 import health_pb2_grpc, telemetry_pb2, telemetry_pb2_grpc
 from cellplane.api.placement.v1 import (
@@ -54,6 +59,7 @@ class Client:
     grants: join_grant_pb2_grpc.JoinGrantServiceStub
     decisions: decision_pb2_grpc.DecisionServiceStub
     revisions: cell_revision_pb2_grpc.CellRevisionServiceStub
+    changes: resource_change_pb2_grpc.ResourceChangeServiceStub
 
 
 class World:
@@ -110,6 +116,7 @@ class World:
             grants=join_grant_pb2_grpc.JoinGrantServiceStub(channel),
             decisions=decision_pb2_grpc.DecisionServiceStub(channel),
             revisions=cell_revision_pb2_grpc.CellRevisionServiceStub(channel),
+            changes=resource_change_pb2_grpc.ResourceChangeServiceStub(channel),
         )
         self.fixed_ports = {
             "api": api,

@@ -31,6 +31,8 @@ def service(layout: Layout, name: str, *, database_url: str = "") -> Command:
     }
     if database_url:
         flags["database-url"] = database_url
+    if layout.roles_file.exists():
+        flags["roles-file"] = layout.roles_file
     if name == "network_policy":
         flags |= {f"{peer}-address": layout.address(peer) for peer in ("model", "placement")}
     if name == "placement":

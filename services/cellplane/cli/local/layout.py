@@ -67,6 +67,11 @@ class Layout:
         return f"127.0.0.1:{self.base_port + 7}"
 
     @property
+    def roles_file(self) -> Path:
+        """What users may do, if it is there."""
+        return self.root / "roles.toml"
+
+    @property
     def pki(self) -> Path:
         """Authority and certificates of services and users."""
         return self.root / "pki"

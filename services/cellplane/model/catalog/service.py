@@ -55,6 +55,12 @@ class CatalogService(catalog_pb2_grpc.CatalogServiceServicer):
         """List them, by name."""
         return await self._standard.list(request, catalog_pb2.ListCatalogEntriesResponse())
 
+    async def BatchGetCatalogEntries(
+        self, request: catalog_pb2.BatchGetCatalogEntriesRequest, context: Any
+    ) -> catalog_pb2.BatchGetCatalogEntriesResponse:
+        """Read several."""
+        return await self._standard.batch_get(request, catalog_pb2.BatchGetCatalogEntriesResponse())
+
     async def SearchCatalogEntries(
         self, request: catalog_pb2.SearchCatalogEntriesRequest, context: Any
     ) -> catalog_pb2.SearchCatalogEntriesResponse:

@@ -13,6 +13,7 @@ from cellplane.api.model.v1 import (
     api_schema_pb2,
     api_schema_pb2_grpc,
 )
+from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Conflict, Invalid, NotFound, Problem
 from cellplane.model.catalog.check import described
 from cellplane.model.catalog.convert import schema_name
@@ -52,6 +53,7 @@ class ApiSchemaService(api_schema_pb2_grpc.ApiSchemaServiceServicer):
         wanted = api_schema_pb2.ApiSchema()
         wanted.CopyFrom(given)
         wanted.name, wanted.digest = schema_name(request.parent, given.format, given.content)
+        _require_id(request.api_schema_id, last_segment(wanted.name))
 
         async def work(tx: Transaction) -> api_schema_pb2.ApiSchema:
             if await self._records.get(tx, request.parent) is None:
@@ -80,6 +82,15 @@ class ApiSchemaService(api_schema_pb2_grpc.ApiSchemaServiceServicer):
     ) -> api_schema_pb2.ListApiSchemasResponse:
         """List them, by name, without what they say."""
         answer = await self._methods.list(request, api_schema_pb2.ListApiSchemasResponse())
+        for schema in answer.api_schemas:
+            schema.ClearField("content")
+        return answer
+
+    async def BatchGetApiSchemas(
+        self, request: api_schema_pb2.BatchGetApiSchemasRequest, context: Any
+    ) -> api_schema_pb2.BatchGetApiSchemasResponse:
+        """Read several, without what they say."""
+        answer = await self._methods.batch_get(request, api_schema_pb2.BatchGetApiSchemasResponse())
         for schema in answer.api_schemas:
             schema.ClearField("content")
         return answer
@@ -150,6 +161,14 @@ class AccessGrantService(access_grant_pb2_grpc.AccessGrantServiceServicer):
     ) -> access_grant_pb2.ListAccessGrantsResponse:
         """List them, by name."""
         return await self._methods.list(request, access_grant_pb2.ListAccessGrantsResponse())
+
+    async def BatchGetAccessGrants(
+        self, request: access_grant_pb2.BatchGetAccessGrantsRequest, context: Any
+    ) -> access_grant_pb2.BatchGetAccessGrantsResponse:
+        """Read several."""
+        return await self._methods.batch_get(
+            request, access_grant_pb2.BatchGetAccessGrantsResponse()
+        )
 
     async def DeleteAccessGrant(
         self, request: access_grant_pb2.DeleteAccessGrantRequest, context: Any
@@ -227,6 +246,18 @@ def _answer(record: Record) -> access_grant_pb2.AccessGrant:
     grant: access_grant_pb2.AccessGrant = record.message
     grant.etag = etag_of(record.stored.revision)
     return grant
+
+
+def _require_id(given: str, own: str) -> None:
+    if given not in ("", own):
+        problem = Problem(
+            reason="SCHEMA_ID",
+            message=f'"{given}" is not the id of this content: it is {own}; leave it out, or write '
+            "that",
+            field="api_schema_id",
+            value=given,
+        )
+        raise Invalid(problem.message, problems=[problem], reason="REQUEST_INVALID")
 
 
 def _require_readable(reading: Reading, field: str) -> None:

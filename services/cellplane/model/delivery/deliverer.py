@@ -198,9 +198,10 @@ class Deliverer:
         async with self.database.snapshot() as tx:
             # Read again, as a secret may have been changed meanwhile.
             cursor = await self.outbox.cursor(tx, cursor.subscription) or cursor
-            events = [await history.event(tx, one.resource, one.sequence) for one in due]
+            found = await history.named(tx, [(one.resource, one.sequence) for one in due])
+        kept = {event.change.sequence: event for event in found}
         errors = await asyncio.gather(
-            *(self._attempt(post, cursor, subscription.url, event) for event in events)
+            *(self._attempt(post, cursor, subscription.url, kept.get(one.sequence)) for one in due)
         )
         now = self.clock.now()
         done = [one.sequence for one, error in zip(due, errors, strict=True) if error is None]

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
 
-from cellplane.model.convert import MESSAGES
-from cellplane.model.domain.kinds import Kind, organization_of
-from cellplane.model.service_changes import told
+from cellplane.model.convert import KINDS
+from cellplane.model.domain.kinds import organization_of
 from cellplane.resource.differences import redacted
+from cellplane.resource.service_changes import told
 from cellplane.store.history import Event
 
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
@@ -31,8 +31,8 @@ def id_of(event: Event) -> str:
 def body_of(event: Event) -> bytes:
     """The event, with the resource as it is behind the change and which fields changed."""
     change = event.change
-    resource = MESSAGES[Kind(change.kind)].FromString(change.payload)
-    data: dict[str, Any] = MessageToDict(told(event))
+    resource = KINDS[change.kind].FromString(change.payload)
+    data: dict[str, Any] = MessageToDict(told(event, KINDS))
     data["resource"] = MessageToDict(redacted(resource))
     return json.dumps(
         {

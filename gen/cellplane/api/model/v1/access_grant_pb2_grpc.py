@@ -51,6 +51,11 @@ class AccessGrantServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetAccessGrants = channel.unary_unary(
+                '/cellplane.api.model.v1.AccessGrantService/BatchGetAccessGrants',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsResponse.FromString,
+                _registered_method=True)
         self.DeleteAccessGrant = channel.unary_unary(
                 '/cellplane.api.model.v1.AccessGrantService/DeleteAccessGrant',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.DeleteAccessGrantRequest.SerializeToString,
@@ -78,7 +83,9 @@ class AccessGrantServiceServicer:
     """
 
     def CreateAccessGrant(self, request, context):
-        """Asks for a grant. Until its owner approves it, nothing is open.
+        """Asks for a grant. Until its owner approves it, nothing is open. The permission
+        is needed for the project that asks; those to approve, deny and revoke for the
+        component that offers, so that who asks decides only where it owns that, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,6 +100,13 @@ class AccessGrantServiceServicer:
 
     def ListAccessGrants(self, request, context):
         """Lists access grants, by name. A `-` for an id in `parent` reads across.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetAccessGrants(self, request, context):
+        """Reads several access grants at once, in the order asked for: all of them, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +157,11 @@ def add_AccessGrantServiceServicer_to_server(servicer, server):
                     servicer.ListAccessGrants,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsResponse.SerializeToString,
+            ),
+            'BatchGetAccessGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetAccessGrants,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsResponse.SerializeToString,
             ),
             'DeleteAccessGrant': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAccessGrant,
@@ -247,6 +266,33 @@ class AccessGrantService:
             '/cellplane.api.model.v1.AccessGrantService/ListAccessGrants',
             cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.ListAccessGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetAccessGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.AccessGrantService/BatchGetAccessGrants',
+            cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_access__grant__pb2.BatchGetAccessGrantsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,11 +35,16 @@ class AccessGrantServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessGrantServiceAsyncStub: ...
     CreateAccessGrant: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.CreateAccessGrantRequest, _access_grant_pb2.AccessGrant]
-    """Asks for a grant. Until its owner approves it, nothing is open."""
+    """Asks for a grant. Until its owner approves it, nothing is open. The permission
+    is needed for the project that asks; those to approve, deny and revoke for the
+    component that offers, so that who asks decides only where it owns that, too.
+    """
     GetAccessGrant: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.GetAccessGrantRequest, _access_grant_pb2.AccessGrant]
     """Reads an access grant."""
     ListAccessGrants: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.ListAccessGrantsRequest, _access_grant_pb2.ListAccessGrantsResponse]
     """Lists access grants, by name. A `-` for an id in `parent` reads across."""
+    BatchGetAccessGrants: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.BatchGetAccessGrantsRequest, _access_grant_pb2.BatchGetAccessGrantsResponse]
+    """Reads several access grants at once, in the order asked for: all of them, or none."""
     DeleteAccessGrant: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.DeleteAccessGrantRequest, _empty_pb2.Empty]
     """Deletes a grant. What it opened is closed."""
     ApproveAccessGrant: _grpc.UnaryUnaryMultiCallable[_access_grant_pb2.ApproveAccessGrantRequest, _access_grant_pb2.AccessGrant]
@@ -55,11 +60,16 @@ class AccessGrantServiceAsyncStub(AccessGrantServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAccessGrant: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.CreateAccessGrantRequest, _access_grant_pb2.AccessGrant]  # type: ignore[assignment]
-    """Asks for a grant. Until its owner approves it, nothing is open."""
+    """Asks for a grant. Until its owner approves it, nothing is open. The permission
+    is needed for the project that asks; those to approve, deny and revoke for the
+    component that offers, so that who asks decides only where it owns that, too.
+    """
     GetAccessGrant: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.GetAccessGrantRequest, _access_grant_pb2.AccessGrant]  # type: ignore[assignment]
     """Reads an access grant."""
     ListAccessGrants: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.ListAccessGrantsRequest, _access_grant_pb2.ListAccessGrantsResponse]  # type: ignore[assignment]
     """Lists access grants, by name. A `-` for an id in `parent` reads across."""
+    BatchGetAccessGrants: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.BatchGetAccessGrantsRequest, _access_grant_pb2.BatchGetAccessGrantsResponse]  # type: ignore[assignment]
+    """Reads several access grants at once, in the order asked for: all of them, or none."""
     DeleteAccessGrant: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.DeleteAccessGrantRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a grant. What it opened is closed."""
     ApproveAccessGrant: _aio.UnaryUnaryMultiCallable[_access_grant_pb2.ApproveAccessGrantRequest, _access_grant_pb2.AccessGrant]  # type: ignore[assignment]
@@ -78,7 +88,10 @@ class AccessGrantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_grant_pb2.CreateAccessGrantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_grant_pb2.AccessGrant, _abc.Awaitable[_access_grant_pb2.AccessGrant]]:
-        """Asks for a grant. Until its owner approves it, nothing is open."""
+        """Asks for a grant. Until its owner approves it, nothing is open. The permission
+        is needed for the project that asks; those to approve, deny and revoke for the
+        component that offers, so that who asks decides only where it owns that, too.
+        """
 
     @_abc_1.abstractmethod
     def GetAccessGrant(
@@ -95,6 +108,14 @@ class AccessGrantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_grant_pb2.ListAccessGrantsResponse, _abc.Awaitable[_access_grant_pb2.ListAccessGrantsResponse]]:
         """Lists access grants, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetAccessGrants(
+        self,
+        request: _access_grant_pb2.BatchGetAccessGrantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_grant_pb2.BatchGetAccessGrantsResponse, _abc.Awaitable[_access_grant_pb2.BatchGetAccessGrantsResponse]]:
+        """Reads several access grants at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def DeleteAccessGrant(

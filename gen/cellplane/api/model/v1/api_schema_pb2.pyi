@@ -139,6 +139,7 @@ class CreateApiSchemaRequest(_message.Message):
     API_SCHEMA_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    API_SCHEMA_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The parent: `organizations/*/projects/*/components/*`."""
     validate_only: _builtins.bool
@@ -146,6 +147,10 @@ class CreateApiSchemaRequest(_message.Message):
     request_id: _builtins.str
     """A UUID by which a repeated request is recognised and answered as the first
     one was, for an hour.
+    """
+    api_schema_id: _builtins.str
+    """Its id: the last segment of its name. It follows from the content: empty, or
+    the one that the content has, such as for a trial that told it.
     """
     @_builtins.property
     def api_schema(self) -> Global___ApiSchema:
@@ -158,10 +163,11 @@ class CreateApiSchemaRequest(_message.Message):
         api_schema: Global___ApiSchema | None = ...,
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        api_schema_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api_schema", b"api_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_schema", b"api_schema", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_schema", b"api_schema", "api_schema_id", b"api_schema_id", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,22 +204,30 @@ class ListApiSchemasRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The parent: `organizations/*/projects/*/components/*`."""
     page_size: _builtins.int
     """How many at most. 0 is 50; more than 500 is 500."""
     page_token: _builtins.str
     """The token of the answer before, for the page behind it."""
+    filter: _builtins.str
+    """Which of them (AIP-160), such as `format = OPENAPI AND version = "2.*"`."""
+    order_by: _builtins.str
+    """In which order, such as `display_name, create_time desc`; by name without it."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -246,6 +260,58 @@ class ListApiSchemasResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListApiSchemasResponse: _TypeAlias = ListApiSchemasResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetApiSchemasRequest(_message.Message):
+    """Asks for several API schemas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent of all of them: `organizations/*/projects/*/components/*`. A `-` for an id allows any."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names: `organizations/*/projects/*/components/*/apiSchemas/*`. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetApiSchemasRequest: _TypeAlias = BatchGetApiSchemasRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetApiSchemasResponse(_message.Message):
+    """The API schemas that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_SCHEMAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def api_schemas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiSchema]:
+        """The API schemas, in the order of their names in the request, without their `content`."""
+
+    def __init__(
+        self,
+        *,
+        api_schemas: _abc.Iterable[Global___ApiSchema] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_schemas", b"api_schemas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetApiSchemasResponse: _TypeAlias = BatchGetApiSchemasResponse  # noqa: Y015
 
 @_typing.final
 class CompareApiSchemasRequest(_message.Message):

@@ -50,6 +50,11 @@ class ApiSchemaServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasResponse.FromString,
                 _registered_method=True)
+        self.BatchGetApiSchemas = channel.unary_unary(
+                '/cellplane.api.model.v1.ApiSchemaService/BatchGetApiSchemas',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasResponse.FromString,
+                _registered_method=True)
         self.CompareApiSchemas = channel.unary_unary(
                 '/cellplane.api.model.v1.ApiSchemaService/CompareApiSchemas',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.CompareApiSchemasRequest.SerializeToString,
@@ -83,6 +88,13 @@ class ApiSchemaServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetApiSchemas(self, request, context):
+        """Reads several API schemas at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompareApiSchemas(self, request, context):
         """Says what a change of schema means for those who use it.
         """
@@ -107,6 +119,11 @@ def add_ApiSchemaServiceServicer_to_server(servicer, server):
                     servicer.ListApiSchemas,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasResponse.SerializeToString,
+            ),
+            'BatchGetApiSchemas': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetApiSchemas,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasResponse.SerializeToString,
             ),
             'CompareApiSchemas': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareApiSchemas,
@@ -196,6 +213,33 @@ class ApiSchemaService:
             '/cellplane.api.model.v1.ApiSchemaService/ListApiSchemas',
             cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.ListApiSchemasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetApiSchemas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.ApiSchemaService/BatchGetApiSchemas',
+            cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_api__schema__pb2.BatchGetApiSchemasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class ApiSchemaServiceStub:
     """Reads an API schema."""
     ListApiSchemas: _grpc.UnaryUnaryMultiCallable[_api_schema_pb2.ListApiSchemasRequest, _api_schema_pb2.ListApiSchemasResponse]
     """Lists API schemas, by name. A `-` for an id in `parent` reads across."""
+    BatchGetApiSchemas: _grpc.UnaryUnaryMultiCallable[_api_schema_pb2.BatchGetApiSchemasRequest, _api_schema_pb2.BatchGetApiSchemasResponse]
+    """Reads several API schemas at once, in the order asked for: all of them, or none."""
     CompareApiSchemas: _grpc.UnaryUnaryMultiCallable[_api_schema_pb2.CompareApiSchemasRequest, _api_schema_pb2.CompareApiSchemasResponse]
     """Says what a change of schema means for those who use it."""
 
@@ -57,6 +59,8 @@ class ApiSchemaServiceAsyncStub(ApiSchemaServiceStub):
     """Reads an API schema."""
     ListApiSchemas: _aio.UnaryUnaryMultiCallable[_api_schema_pb2.ListApiSchemasRequest, _api_schema_pb2.ListApiSchemasResponse]  # type: ignore[assignment]
     """Lists API schemas, by name. A `-` for an id in `parent` reads across."""
+    BatchGetApiSchemas: _aio.UnaryUnaryMultiCallable[_api_schema_pb2.BatchGetApiSchemasRequest, _api_schema_pb2.BatchGetApiSchemasResponse]  # type: ignore[assignment]
+    """Reads several API schemas at once, in the order asked for: all of them, or none."""
     CompareApiSchemas: _aio.UnaryUnaryMultiCallable[_api_schema_pb2.CompareApiSchemasRequest, _api_schema_pb2.CompareApiSchemasResponse]  # type: ignore[assignment]
     """Says what a change of schema means for those who use it."""
 
@@ -88,6 +92,14 @@ class ApiSchemaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_schema_pb2.ListApiSchemasResponse, _abc.Awaitable[_api_schema_pb2.ListApiSchemasResponse]]:
         """Lists API schemas, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetApiSchemas(
+        self,
+        request: _api_schema_pb2.BatchGetApiSchemasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_schema_pb2.BatchGetApiSchemasResponse, _abc.Awaitable[_api_schema_pb2.BatchGetApiSchemasResponse]]:
+        """Reads several API schemas at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def CompareApiSchemas(

@@ -322,22 +322,30 @@ class ListCatalogEntriesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The parent: `organizations/*/projects/*/components/*`."""
     page_size: _builtins.int
     """How many at most. 0 is 50; more than 500 is 500."""
     page_token: _builtins.str
     """The token of the answer before, for the page behind it."""
+    filter: _builtins.str
+    """Which of them (AIP-160), such as `kind = ENDPOINT AND offer.visibilities:PUBLIC`."""
+    order_by: _builtins.str
+    """In which order, such as `display_name, create_time desc`; by name without it."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +378,58 @@ class ListCatalogEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCatalogEntriesResponse: _TypeAlias = ListCatalogEntriesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetCatalogEntriesRequest(_message.Message):
+    """Asks for several catalog entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent of all of them: `organizations/*/projects/*/components/*`. A `-` for an id allows any."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names: `organizations/*/projects/*/components/*/catalogEntries/*`. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetCatalogEntriesRequest: _TypeAlias = BatchGetCatalogEntriesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetCatalogEntriesResponse(_message.Message):
+    """The catalog entries that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOG_ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def catalog_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___CatalogEntry]:
+        """The catalog entries, in the order of their names in the request."""
+
+    def __init__(
+        self,
+        *,
+        catalog_entries: _abc.Iterable[Global___CatalogEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_entries", b"catalog_entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetCatalogEntriesResponse: _TypeAlias = BatchGetCatalogEntriesResponse  # noqa: Y015
 
 @_typing.final
 class SearchCatalogEntriesRequest(_message.Message):

@@ -45,6 +45,11 @@ class CatalogServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetCatalogEntries = channel.unary_unary(
+                '/cellplane.api.model.v1.CatalogService/BatchGetCatalogEntries',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesResponse.FromString,
+                _registered_method=True)
         self.SearchCatalogEntries = channel.unary_unary(
                 '/cellplane.api.model.v1.CatalogService/SearchCatalogEntries',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.SearchCatalogEntriesRequest.SerializeToString,
@@ -75,6 +80,13 @@ class CatalogServiceServicer:
 
     def ListCatalogEntries(self, request, context):
         """Lists catalog entries, by name. A `-` for an id in `parent` reads across.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetCatalogEntries(self, request, context):
+        """Reads several catalog entries at once, in the order asked for: all of them, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +127,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.ListCatalogEntries,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesResponse.SerializeToString,
+            ),
+            'BatchGetCatalogEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetCatalogEntries,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesResponse.SerializeToString,
             ),
             'SearchCatalogEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchCatalogEntries,
@@ -187,6 +204,33 @@ class CatalogService:
             '/cellplane.api.model.v1.CatalogService/ListCatalogEntries',
             cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.ListCatalogEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetCatalogEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.CatalogService/BatchGetCatalogEntries',
+            cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_catalog__pb2.BatchGetCatalogEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

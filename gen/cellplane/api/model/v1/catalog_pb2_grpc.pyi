@@ -37,6 +37,8 @@ class CatalogServiceStub:
     """Reads a catalog entry."""
     ListCatalogEntries: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.ListCatalogEntriesRequest, _catalog_pb2.ListCatalogEntriesResponse]
     """Lists catalog entries, by name. A `-` for an id in `parent` reads across."""
+    BatchGetCatalogEntries: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.BatchGetCatalogEntriesRequest, _catalog_pb2.BatchGetCatalogEntriesResponse]
+    """Reads several catalog entries at once, in the order asked for: all of them, or none."""
     SearchCatalogEntries: _grpc.UnaryUnaryMultiCallable[_catalog_pb2.SearchCatalogEntriesRequest, _catalog_pb2.SearchCatalogEntriesResponse]
     """Finds entries by words. Every word must begin one of the entry's; those
     that have it in their name come first.
@@ -57,6 +59,8 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Reads a catalog entry."""
     ListCatalogEntries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListCatalogEntriesRequest, _catalog_pb2.ListCatalogEntriesResponse]  # type: ignore[assignment]
     """Lists catalog entries, by name. A `-` for an id in `parent` reads across."""
+    BatchGetCatalogEntries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchGetCatalogEntriesRequest, _catalog_pb2.BatchGetCatalogEntriesResponse]  # type: ignore[assignment]
+    """Reads several catalog entries at once, in the order asked for: all of them, or none."""
     SearchCatalogEntries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.SearchCatalogEntriesRequest, _catalog_pb2.SearchCatalogEntriesResponse]  # type: ignore[assignment]
     """Finds entries by words. Every word must begin one of the entry's; those
     that have it in their name come first.
@@ -86,6 +90,14 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_pb2.ListCatalogEntriesResponse, _abc.Awaitable[_catalog_pb2.ListCatalogEntriesResponse]]:
         """Lists catalog entries, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetCatalogEntries(
+        self,
+        request: _catalog_pb2.BatchGetCatalogEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_catalog_pb2.BatchGetCatalogEntriesResponse, _abc.Awaitable[_catalog_pb2.BatchGetCatalogEntriesResponse]]:
+        """Reads several catalog entries at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def SearchCatalogEntries(

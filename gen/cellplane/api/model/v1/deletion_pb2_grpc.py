@@ -67,7 +67,8 @@ class DeletionServiceServicer:
     def StartDeletion(self, request, context):
         """Deletes a resource as its own `Delete` does, and answers an operation that runs until every
         data plane has taken away the Cells that ended with it. The model itself has changed when this
-        answers: to cancel the operation is to stop waiting.
+        answers: to cancel the operation is to stop waiting. Whoever calls it must be allowed to call that
+        `Delete`, too.
 
         Example: `{"name": "organizations/acme/projects/boutique", "force": true}`
         """

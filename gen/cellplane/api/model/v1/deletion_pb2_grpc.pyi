@@ -45,7 +45,8 @@ class DeletionServiceStub:
     StartDeletion: _grpc.UnaryUnaryMultiCallable[_deletion_pb2.StartDeletionRequest, _operations_pb2.Operation]
     """Deletes a resource as its own `Delete` does, and answers an operation that runs until every
     data plane has taken away the Cells that ended with it. The model itself has changed when this
-    answers: to cancel the operation is to stop waiting.
+    answers: to cancel the operation is to stop waiting. Whoever calls it must be allowed to call that
+    `Delete`, too.
 
     Example: `{"name": "organizations/acme/projects/boutique", "force": true}`
     """
@@ -66,7 +67,8 @@ class DeletionServiceAsyncStub(DeletionServiceStub):
     StartDeletion: _aio.UnaryUnaryMultiCallable[_deletion_pb2.StartDeletionRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Deletes a resource as its own `Delete` does, and answers an operation that runs until every
     data plane has taken away the Cells that ended with it. The model itself has changed when this
-    answers: to cancel the operation is to stop waiting.
+    answers: to cancel the operation is to stop waiting. Whoever calls it must be allowed to call that
+    `Delete`, too.
 
     Example: `{"name": "organizations/acme/projects/boutique", "force": true}`
     """
@@ -96,7 +98,8 @@ class DeletionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Deletes a resource as its own `Delete` does, and answers an operation that runs until every
         data plane has taken away the Cells that ended with it. The model itself has changed when this
-        answers: to cancel the operation is to stop waiting.
+        answers: to cancel the operation is to stop waiting. Whoever calls it must be allowed to call that
+        `Delete`, too.
 
         Example: `{"name": "organizations/acme/projects/boutique", "force": true}`
         """

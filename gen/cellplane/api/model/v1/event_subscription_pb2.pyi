@@ -286,6 +286,58 @@ class ListEventSubscriptionsResponse(_message.Message):
 Global___ListEventSubscriptionsResponse: _TypeAlias = ListEventSubscriptionsResponse  # noqa: Y015
 
 @_typing.final
+class BatchGetEventSubscriptionsRequest(_message.Message):
+    """Asks for several event subscriptions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent of all of them: `organizations/*`. A `-` for an id allows any."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names: `organizations/*/eventSubscriptions/*`. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetEventSubscriptionsRequest: _TypeAlias = BatchGetEventSubscriptionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetEventSubscriptionsResponse(_message.Message):
+    """The event subscriptions that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event_subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventSubscription]:
+        """The event subscriptions, in the order of their names in the request."""
+
+    def __init__(
+        self,
+        *,
+        event_subscriptions: _abc.Iterable[Global___EventSubscription] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_subscriptions", b"event_subscriptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetEventSubscriptionsResponse: _TypeAlias = BatchGetEventSubscriptionsResponse  # noqa: Y015
+
+@_typing.final
 class UpdateEventSubscriptionRequest(_message.Message):
     """Asks for a change of an event subscription."""
 

@@ -51,6 +51,11 @@ class EventSubscriptionServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetEventSubscriptions = channel.unary_unary(
+                '/cellplane.api.model.v1.EventSubscriptionService/BatchGetEventSubscriptions',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsResponse.FromString,
+                _registered_method=True)
         self.UpdateEventSubscription = channel.unary_unary(
                 '/cellplane.api.model.v1.EventSubscriptionService/UpdateEventSubscription',
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.UpdateEventSubscriptionRequest.SerializeToString,
@@ -96,6 +101,13 @@ class EventSubscriptionServiceServicer:
 
     def ListEventSubscriptions(self, request, context):
         """Lists event subscriptions, by name. A `-` for an id in `parent` reads across.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetEventSubscriptions(self, request, context):
+        """Reads several event subscriptions at once, in the order asked for: all of them, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +159,11 @@ def add_EventSubscriptionServiceServicer_to_server(servicer, server):
                     servicer.ListEventSubscriptions,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsResponse.SerializeToString,
+            ),
+            'BatchGetEventSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetEventSubscriptions,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsResponse.SerializeToString,
             ),
             'UpdateEventSubscription': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateEventSubscription,
@@ -251,6 +268,33 @@ class EventSubscriptionService:
             '/cellplane.api.model.v1.EventSubscriptionService/ListEventSubscriptions',
             cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.ListEventSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetEventSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.EventSubscriptionService/BatchGetEventSubscriptions',
+            cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_event__subscription__pb2.BatchGetEventSubscriptionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

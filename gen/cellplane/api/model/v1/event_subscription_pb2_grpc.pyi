@@ -44,6 +44,8 @@ class EventSubscriptionServiceStub:
     """Reads an event subscription."""
     ListEventSubscriptions: _grpc.UnaryUnaryMultiCallable[_event_subscription_pb2.ListEventSubscriptionsRequest, _event_subscription_pb2.ListEventSubscriptionsResponse]
     """Lists event subscriptions, by name. A `-` for an id in `parent` reads across."""
+    BatchGetEventSubscriptions: _grpc.UnaryUnaryMultiCallable[_event_subscription_pb2.BatchGetEventSubscriptionsRequest, _event_subscription_pb2.BatchGetEventSubscriptionsResponse]
+    """Reads several event subscriptions at once, in the order asked for: all of them, or none."""
     UpdateEventSubscription: _grpc.UnaryUnaryMultiCallable[_event_subscription_pb2.UpdateEventSubscriptionRequest, _event_subscription_pb2.EventSubscription]
     """Changes the fields of an event subscription that the mask names."""
     DeleteEventSubscription: _grpc.UnaryUnaryMultiCallable[_event_subscription_pb2.DeleteEventSubscriptionRequest, _empty_pb2.Empty]
@@ -70,6 +72,8 @@ class EventSubscriptionServiceAsyncStub(EventSubscriptionServiceStub):
     """Reads an event subscription."""
     ListEventSubscriptions: _aio.UnaryUnaryMultiCallable[_event_subscription_pb2.ListEventSubscriptionsRequest, _event_subscription_pb2.ListEventSubscriptionsResponse]  # type: ignore[assignment]
     """Lists event subscriptions, by name. A `-` for an id in `parent` reads across."""
+    BatchGetEventSubscriptions: _aio.UnaryUnaryMultiCallable[_event_subscription_pb2.BatchGetEventSubscriptionsRequest, _event_subscription_pb2.BatchGetEventSubscriptionsResponse]  # type: ignore[assignment]
+    """Reads several event subscriptions at once, in the order asked for: all of them, or none."""
     UpdateEventSubscription: _aio.UnaryUnaryMultiCallable[_event_subscription_pb2.UpdateEventSubscriptionRequest, _event_subscription_pb2.EventSubscription]  # type: ignore[assignment]
     """Changes the fields of an event subscription that the mask names."""
     DeleteEventSubscription: _aio.UnaryUnaryMultiCallable[_event_subscription_pb2.DeleteEventSubscriptionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -111,6 +115,14 @@ class EventSubscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_subscription_pb2.ListEventSubscriptionsResponse, _abc.Awaitable[_event_subscription_pb2.ListEventSubscriptionsResponse]]:
         """Lists event subscriptions, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetEventSubscriptions(
+        self,
+        request: _event_subscription_pb2.BatchGetEventSubscriptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_subscription_pb2.BatchGetEventSubscriptionsResponse, _abc.Awaitable[_event_subscription_pb2.BatchGetEventSubscriptionsResponse]]:
+        """Reads several event subscriptions at once, in the order asked for: all of them, or none."""
 
     @_abc_1.abstractmethod
     def UpdateEventSubscription(

@@ -46,6 +46,11 @@ class OperationServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsResponse.FromString,
                 _registered_method=True)
+        self.BatchGetOperations = channel.unary_unary(
+                '/cellplane.api.model.v1.OperationService/BatchGetOperations',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsResponse.FromString,
+                _registered_method=True)
 
 
 class OperationServiceServicer:
@@ -67,6 +72,13 @@ class OperationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetOperations(self, request, context):
+        """Reads several operations at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_OperationServiceServicer_to_server(servicer, server):
                     servicer.ListOperations,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsResponse.SerializeToString,
+            ),
+            'BatchGetOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetOperations,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +154,33 @@ class OperationService:
             '/cellplane.api.model.v1.OperationService/ListOperations',
             cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.ListOperationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.OperationService/BatchGetOperations',
+            cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_operation__pb2.BatchGetOperationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class OperationServiceStub:
     """Reads an operation."""
     ListOperations: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListOperationsRequest, _operation_pb2.ListOperationsResponse]
     """Lists operations, by name. A `-` for an id in `parent` reads across."""
+    BatchGetOperations: _grpc.UnaryUnaryMultiCallable[_operation_pb2.BatchGetOperationsRequest, _operation_pb2.BatchGetOperationsResponse]
+    """Reads several operations at once, in the order asked for: all of them, or none."""
 
 @_typing.type_check_only
 class OperationServiceAsyncStub(OperationServiceStub):
@@ -51,6 +53,8 @@ class OperationServiceAsyncStub(OperationServiceStub):
     """Reads an operation."""
     ListOperations: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListOperationsRequest, _operation_pb2.ListOperationsResponse]  # type: ignore[assignment]
     """Lists operations, by name. A `-` for an id in `parent` reads across."""
+    BatchGetOperations: _aio.UnaryUnaryMultiCallable[_operation_pb2.BatchGetOperationsRequest, _operation_pb2.BatchGetOperationsResponse]  # type: ignore[assignment]
+    """Reads several operations at once, in the order asked for: all of them, or none."""
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps operations: what takes longer than a call. `google.longrunning.Operations` on the same
@@ -72,5 +76,13 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.ListOperationsResponse, _abc.Awaitable[_operation_pb2.ListOperationsResponse]]:
         """Lists operations, by name. A `-` for an id in `parent` reads across."""
+
+    @_abc_1.abstractmethod
+    def BatchGetOperations(
+        self,
+        request: _operation_pb2.BatchGetOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.BatchGetOperationsResponse, _abc.Awaitable[_operation_pb2.BatchGetOperationsResponse]]:
+        """Reads several operations at once, in the order asked for: all of them, or none."""
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -176,7 +176,7 @@ class ListResourceChangesRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """Name of any resource of the model: `organizations/*`, or deeper."""
+    """Name of any resource that the service keeps: `organizations/*`, or deeper."""
     page_size: _builtins.int
     """How many at most. 0 is 50; more than 500 is 500. A page may have fewer."""
     page_token: _builtins.str
@@ -231,3 +231,55 @@ class ListResourceChangesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResourceChangesResponse: _TypeAlias = ListResourceChangesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetResourceChangesRequest(_message.Message):
+    """Asks for several changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Whose changes they all are: the resource, or one above it, `organizations/*` at the most."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their names: `organizations/**/resourceChanges/*`. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetResourceChangesRequest: _TypeAlias = BatchGetResourceChangesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetResourceChangesResponse(_message.Message):
+    """The changes that were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resource_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceChange]:
+        """The changes, in the order of their names in the request."""
+
+    def __init__(
+        self,
+        *,
+        resource_changes: _abc.Iterable[Global___ResourceChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource_changes", b"resource_changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetResourceChangesResponse: _TypeAlias = BatchGetResourceChangesResponse  # noqa: Y015

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class ResourceChangeServiceStub:
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     def __init__(self, channel):
@@ -46,11 +47,17 @@ class ResourceChangeServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesResponse.FromString,
                 _registered_method=True)
+        self.BatchGetResourceChanges = channel.unary_unary(
+                '/cellplane.api.model.v1.ResourceChangeService/BatchGetResourceChanges',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesResponse.FromString,
+                _registered_method=True)
 
 
 class ResourceChangeServiceServicer:
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     def GetResourceChange(self, request, context):
@@ -70,6 +77,13 @@ class ResourceChangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetResourceChanges(self, request, context):
+        """Reads several changes at once, in the order asked for: all of them, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ResourceChangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +97,11 @@ def add_ResourceChangeServiceServicer_to_server(servicer, server):
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesResponse.SerializeToString,
             ),
+            'BatchGetResourceChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetResourceChanges,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cellplane.api.model.v1.ResourceChangeService', rpc_method_handlers)
@@ -92,8 +111,9 @@ def add_ResourceChangeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResourceChangeService:
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     @staticmethod
@@ -140,6 +160,33 @@ class ResourceChangeService:
             '/cellplane.api.model.v1.ResourceChangeService/ListResourceChanges',
             cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.ListResourceChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetResourceChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.ResourceChangeService/BatchGetResourceChanges',
+            cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2.BatchGetResourceChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

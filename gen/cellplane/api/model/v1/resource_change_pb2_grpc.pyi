@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ResourceChangeServiceStub:
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     @_typing.overload
@@ -43,11 +44,14 @@ class ResourceChangeServiceStub:
 
     Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
     """
+    BatchGetResourceChanges: _grpc.UnaryUnaryMultiCallable[_resource_change_pb2.BatchGetResourceChangesRequest, _resource_change_pb2.BatchGetResourceChangesResponse]
+    """Reads several changes at once, in the order asked for: all of them, or none."""
 
 @_typing.type_check_only
 class ResourceChangeServiceAsyncStub(ResourceChangeServiceStub):
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -59,10 +63,13 @@ class ResourceChangeServiceAsyncStub(ResourceChangeServiceStub):
 
     Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
     """
+    BatchGetResourceChanges: _aio.UnaryUnaryMultiCallable[_resource_change_pb2.BatchGetResourceChangesRequest, _resource_change_pb2.BatchGetResourceChangesResponse]  # type: ignore[assignment]
+    """Reads several changes at once, in the order asked for: all of them, or none."""
 
 class ResourceChangeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells what happened to resources: who changed which fields, and when. It is
-    known for as long as the model keeps changes.
+    """Tells what happened to resources: who changed which fields, and when. Each
+    service that keeps resources serves it of its own, for as long as it keeps
+    changes: the model, and placement of data planes and join grants.
     """
 
     @_abc_1.abstractmethod
@@ -84,5 +91,13 @@ class ResourceChangeServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Example: `{"parent": "organizations/acme/projects/boutique", "filter": "type = UPDATED"}`
         """
+
+    @_abc_1.abstractmethod
+    def BatchGetResourceChanges(
+        self,
+        request: _resource_change_pb2.BatchGetResourceChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resource_change_pb2.BatchGetResourceChangesResponse, _abc.Awaitable[_resource_change_pb2.BatchGetResourceChangesResponse]]:
+        """Reads several changes at once, in the order asked for: all of them, or none."""
 
 def add_ResourceChangeServiceServicer_to_server(servicer: ResourceChangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"cellplane/api/type/v1/access.proto\x12\x15\x63\x65llplane.api.type.v1\x1a google/protobuf/descriptor.proto\"P\n\x06\x41\x63\x63\x65ss\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x32\n\x07\x63\x61llers\x18\x02 \x03(\x0e\x32!.cellplane.api.type.v1.CallerKind*\x87\x01\n\nCallerKind\x12\x1b\n\x17\x43\x41LLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41LLER_KIND_USER\x10\x01\x12\x17\n\x13\x43\x41LLER_KIND_SERVICE\x10\x02\x12\x15\n\x11\x43\x41LLER_KIND_AGENT\x10\x03\x12\x16\n\x12\x43\x41LLER_KIND_ANYONE\x10\x04:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xa1\x96\x03 \x01(\x0b\x32\x1d.cellplane.api.type.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"cellplane/api/type/v1/access.proto\x12\x15\x63\x65llplane.api.type.v1\x1a google/protobuf/descriptor.proto\"w\n\x06\x41\x63\x63\x65ss\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x32\n\x07\x63\x61llers\x18\x02 \x03(\x0e\x32!.cellplane.api.type.v1.CallerKind\x12\x16\n\x0eresource_field\x18\x03 \x01(\t\x12\r\n\x05verbs\x18\x04 \x03(\t*\x87\x01\n\nCallerKind\x12\x1b\n\x17\x43\x41LLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41LLER_KIND_USER\x10\x01\x12\x17\n\x13\x43\x41LLER_KIND_SERVICE\x10\x02\x12\x15\n\x11\x43\x41LLER_KIND_AGENT\x10\x03\x12\x16\n\x12\x43\x41LLER_KIND_ANYONE\x10\x04:O\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xa1\x96\x03 \x01(\x0b\x32\x1d.cellplane.api.type.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellplane.api.type.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CALLERKIND']._serialized_start=178
-  _globals['_CALLERKIND']._serialized_end=313
+  _globals['_CALLERKIND']._serialized_start=217
+  _globals['_CALLERKIND']._serialized_end=352
   _globals['_ACCESS']._serialized_start=95
-  _globals['_ACCESS']._serialized_end=175
+  _globals['_ACCESS']._serialized_end=214
 # @@protoc_insertion_point(module_scope)

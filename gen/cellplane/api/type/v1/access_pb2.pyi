@@ -73,9 +73,16 @@ class Access(_message.Message):
 
     PERMISSION_FIELD_NUMBER: _builtins.int
     CALLERS_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_FIELD_NUMBER: _builtins.int
+    VERBS_FIELD_NUMBER: _builtins.int
     permission: _builtins.str
     """The permission that is checked, such as `components.create`: the
     collection and the verb. Empty only where `callers` is `ANYONE`.
+    """
+    resource_field: _builtins.str
+    """Path of the field of the request that names the resource for which the
+    permission is needed. Empty: `name`, `names` or `parent`, and every other
+    reference that the request must have.
     """
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[Global___CallerKind.ValueType]:
@@ -83,15 +90,23 @@ class Access(_message.Message):
         `PERMISSION_DENIED`, whatever its roles grant.
         """
 
+    @_builtins.property
+    def verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What must be allowed beside it for each of these resources, by its kind:
+        `delete` asks for `components.delete` where the resource is a component.
+        """
+
     def __init__(
         self,
         *,
         permission: _builtins.str = ...,
         callers: _abc.Iterable[Global___CallerKind.ValueType] | None = ...,
+        resource_field: _builtins.str = ...,
+        verbs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "permission", b"permission"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "permission", b"permission", "resource_field", b"resource_field", "verbs", b"verbs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
