@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from cellplane.api.model.v1 import component_pb2
 from cellplane.api.type.v1 import workload_pb2
+from cellplane.resource.filter.document import document_of
 from cellplane.resource.names import Collection
 from cellplane.resource.standard import StandardMethods
 from cellplane.rpc.pagination import PageTokens, derive_key
@@ -38,7 +39,16 @@ FILTERS = {
     "one row matches, in a list": 'connections.connection:"only-7777"',
     "one row matches, by name": 'name = "*/p777/components/c7"',
     "no row matches, text": 'display_name = "nobody"',
-    "not by bytes, no row": 'display_name > "x"',
+    "no row matches, by order": 'display_name > "x"',
+    "no row matches, in a list": 'connections.component_endpoint.endpoint:"none"',
+    "no row matches, wildcard": 'connections.connection:"*none*"',
+    "every row is excluded": 'NOT connections.component_endpoint.endpoint:"http"',
+    "a word": "7777",
+}
+ORDERS = {
+    "by text": "display_name",
+    "by text, the last first": "display_name desc",
+    "by enum and by key of a map": "component_kind, annotations.team desc",
 }
 
 
@@ -74,11 +84,13 @@ async def _run(database: Database) -> None:
                     endpoint="http",
                 ),
             )
+        document = document_of(own)
         rows.append(
             {
                 "name": name, "kind": "Component", "parent": parent_of(name), "uid": str(number),
                 "revision": number + 1, "create_time": now, "update_time": now,
                 "payload": own.SerializeToString(deterministic=True),
+                "fields": document.fields, "lists": document.lists,
             }
         )  # fmt: skip
     async with database.transaction() as tx:
@@ -93,9 +105,11 @@ async def _run(database: Database) -> None:
     )
     print(f"payload: {len(rows[0]['payload'])} bytes")
     first = 0.0
-    for label, text in FILTERS.items():
+    asked = [(label, {"filter": text}) for label, text in FILTERS.items()]
+    asked += [(label, {"order_by": text}) for label, text in ORDERS.items()]
+    for label, fields in asked:
         request = component_pb2.ListComponentsRequest(
-            parent="organizations/acme/projects/-", filter=text
+            parent="organizations/acme/projects/-", **fields
         )
         took = []
         for _ in range(15):

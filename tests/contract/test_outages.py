@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from google.rpc import error_details_pb2, status_pb2
 
+from cellplane.api.model.v1 import project_pb2
+from cellplane.api.placement.v1 import data_plane_pb2
 from cellplane.backup.database import reading, writing
 from cellplane.backup.plan import SERVICES, Place
 from cellplane.cell.problem import Unavailable
@@ -178,6 +180,39 @@ async def test_every_earlier_schema_is_brought_forward(
             assert before <= contents.tables.keys()
             if "requests" in before:
                 assert len(list(contents.rows("requests"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "message"),
+    [("model", project_pb2.Project()), ("placement", data_plane_pb2.DataPlane())],
+)
+@pytest.mark.asyncio
+async def test_what_was_stored_before_documents_is_described(
+    service: str, message: Any, database_url: str, tmp_path: Path
+) -> None:
+    """Opening a database of before filters were asked of SQL lets them be asked of all it has."""
+    one = next(s for s in SERVICES if s.name == service)
+    url = "" if database_url.startswith("sqlite") else database_url
+    place = Place(service=one, state=tmp_path, url=url)
+    message.display_name = "Old"
+    columns = ["name", "kind", "parent", "uid", "revision", "create_time", "update_time", "payload"]
+    with writing(place, ["0001"]) as contents:
+        rows = [
+            [f"things/{kind}", kind, "", "u", 1, START, START, message.SerializeToString()]
+            for kind in (message.DESCRIPTOR.name, "Unknown")
+        ]
+        contents.fill("resources", columns, rows)
+    await (
+        await Database.open(place.url, service=service, migrations=one.migrations, path=place.file)
+    ).close()
+    with reading(place) as contents:
+        names = contents.columns("resources")
+        rows = [dict(zip(names, row, strict=True)) for row in contents.rows("resources")]
+    described = {"display_name": "Old", "~display_name": "old"}
+    assert {row["kind"]: row["fields"] for row in rows} == {
+        message.DESCRIPTOR.name: described,
+        "Unknown": None,
+    }
 
 
 @pytest.mark.asyncio

@@ -50,6 +50,8 @@ def _plain(value: Any) -> Any:
             # SQLite knows no zones: what it has is UTC.
             aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
             return {"time": aware.astimezone(UTC).isoformat()}
+        case dict():
+            return {"json": value}
         case _:
             return value
 
@@ -60,5 +62,7 @@ def _value(value: Any) -> Any:
             return base64.b64decode(text)
         case {"time": text}:
             return datetime.fromisoformat(text)
+        case {"json": content}:
+            return content
         case _:
             return value

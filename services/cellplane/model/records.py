@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from cellplane.model.convert import MESSAGES, write
 from cellplane.model.domain.kinds import Kind
+from cellplane.resource.filter.document import document_of
 from cellplane.rpc.identity import current_principal
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Transaction
@@ -65,6 +66,7 @@ class Records:
         message.create_time.FromDatetime(before.create_time if before is not None else now)
         message.update_time.FromDatetime(now)
         message.ClearField("etag")
+        document = document_of(message)
         return await self._resources.put(
             tx,
             Stored(
@@ -74,6 +76,8 @@ class Records:
                 create_time=before.create_time if before is not None else now,
                 update_time=now,
                 payload=write(message),
+                fields=document.fields,
+                lists=document.lists,
             ),
             expected_revision=0 if before is None else before.revision,
             actor=current_principal().spiffe,

@@ -222,6 +222,7 @@ class _Slots:
     """Slots by the names of their revisions."""
 
     ordered = False
+    exact = False
 
     def __init__(self, slots: Iterable[Slot]) -> None:
         self._named = sorted(((_name(slot), slot) for slot in slots), key=lambda named: named[0])

@@ -1,9 +1,10 @@
 """Pages of a list that is filtered and ordered (AIP-132, 158, 160).
 
 A source reads a stretch behind a place; what the filter refuses is skipped, and reading goes on
-until the page is full or there is no more, so that a page is never short and its cost is rows, not
-queries. An order that a source does not have is made here, of everything there is, with no more
-than one page of it in memory.
+until the page is full, there is no more, or it has looked at as much as a page may: then the page
+is short, with a token. A source that reads nothing but matches makes every page full. An order that
+a source does not have is made here, of everything there is, with no more than one page of it in
+memory.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class Source(Protocol):
     @property
     def ordered(self) -> bool:
         """Whether it reads in the order that was asked for, not in its own."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether what it reads is, but for rare exceptions, what the filter asks for."""
         ...
 
     async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, Any]]:
@@ -117,9 +123,10 @@ async def _scan(
         if len(found) >= count or len(rows) < limit:
             return found[:count], ()
         after = rows[-1][0]
-        if seen >= _LOOKED_AT:
-            return found, after
-        limit = min(2 * limit, max(_LOOKED_AT - seen, 1))
+        if not source.exact:
+            if seen >= _LOOKED_AT:
+                return found, after
+            limit = min(2 * limit, max(_LOOKED_AT - seen, 1))
         # Others are served meanwhile.
         await asyncio.sleep(0)
 

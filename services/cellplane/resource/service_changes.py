@@ -132,6 +132,7 @@ class _Source:
     parent: str
     told: Callable[[Event], pb.ResourceChange]
     ordered: bool = False
+    exact: bool = False
 
     async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, Any]]:
         """Read a stretch."""

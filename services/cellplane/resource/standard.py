@@ -27,6 +27,7 @@ from cellplane.cell.problem import (
 from cellplane.resource import wire
 from cellplane.resource.batches import batch
 from cellplane.resource.fields import clear_input, clear_output, immutable_changes, merge
+from cellplane.resource.filter.document import document_of
 from cellplane.resource.lists import page, read_query
 from cellplane.resource.names import Collection
 from cellplane.resource.once import run
@@ -304,6 +305,7 @@ class StandardMethods:
             new.create_time.FromDatetime(now)
         new.update_time.FromDatetime(now)
         new.etag = ""
+        document = document_of(new)
         written = await self._resources.put(
             tx,
             Stored(
@@ -313,6 +315,8 @@ class StandardMethods:
                 create_time=stored.create_time if stored else now,
                 update_time=now,
                 payload=new.SerializeToString(deterministic=True),
+                fields=document.fields,
+                lists=document.lists,
             ),
             expected_revision=expected,
             actor=current_principal().spiffe,

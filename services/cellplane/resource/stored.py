@@ -1,9 +1,12 @@
-"""The stored resources of one collection, as a source of lists."""
+"""The stored resources of one collection, as a source of lists.
+
+What is asked for of what is stored is asked of SQL, and so is the order. What is filled in when a
+resource is read is asked of messages, which then come by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,9 +15,12 @@ from google.protobuf.message import Message
 from cellplane.resource import names
 from cellplane.resource.fields import is_output
 from cellplane.resource.filter import sql
+from cellplane.resource.filter.asked import Asked
 from cellplane.resource.filter.bind import Path
+from cellplane.resource.filter.sql import to_column
 from cellplane.resource.lists import Query
-from cellplane.rpc.pagination import Cursor
+from cellplane.resource.ordering import Term, key_of
+from cellplane.rpc.pagination import Cursor, refused
 from cellplane.store.database import Database, Transaction
 from cellplane.store.listing import Sort, read_page
 from cellplane.store.resources import Resources, Stored
@@ -30,7 +36,7 @@ def computed_fields(message: type[Message]) -> frozenset[str]:
 
 
 class StoredSource:
-    """Reads by name, or in the order asked for where columns have it."""
+    """Reads by name, or in the order asked for where what is stored has it."""
 
     def __init__(
         self,
@@ -50,22 +56,27 @@ class StoredSource:
         self._kind = collection.kind
         self._parent = parent
         self._view = view
+        t = resources.tables.resources
         row = sql.Row(
             columns=self._column,
-            payload=resources.tables.resources.c.payload,
+            document=Asked(
+                name=t.c.name, fields=t.c.fields, lists=t.c.lists, dialect=database.dialect
+            ),
             stored=lambda path: path[0].field.name not in computed,
-            dialect=database.dialect,
         )
         found = sql.condition(query.filter, row)
-        self._where = None if found is None else found.clause
-        columns = [(self._column(term.path), term) for term in query.order]
-        self.ordered = all(column is not None for column, _ in columns)
-        self._terms = [term for _, term in columns] if self.ordered else []
+        self.exact = found is not None and found.exact
+        # What another version has written says nothing of itself: it is looked at.
+        self._where = None if found is None else sa.or_(t.c.fields.is_(None), found.clause)
+        self._document = row.document
+        values = [row.value(term.path) for term in query.order]
+        self.ordered = all(value is not None for value in values)
+        self._order = query.order if self.ordered else ()
         self._sort: Sort = tuple(
-            (column, term.descending) for column, term in columns if column is not None
+            (value, term.descending)
+            for value, term in zip(values, self._order, strict=False)
+            if value is not None
         )
-        if not self.ordered:
-            self._sort = ()
 
     async def read(self, after: Cursor, limit: int) -> Sequence[tuple[Cursor, Any]]:
         """Read a stretch."""
@@ -79,8 +90,7 @@ class StoredSource:
             after=self._values(after),
             limit=limit,
         )
-        messages = await self._view(rows)
-        return [(self._cursor(row), message) for row, message in zip(rows, messages, strict=True)]
+        return [(key_of(message, self._order), message) for message in await self._view(rows)]
 
     def _column(self, path: Path) -> sa.ColumnElement[Any] | None:
         name = path[0].field.name
@@ -88,16 +98,21 @@ class StoredSource:
             return None
         return self._resources.tables.resources.c[name]
 
-    def _cursor(self, row: Stored) -> Cursor:
-        values = (getattr(row, term.path[0].field.name) for term in self._terms)
-        return (*(v if isinstance(v, str) else v.isoformat() for v in values), row.name)
-
     def _values(self, cursor: Cursor) -> Sequence[Any]:
         if not cursor:
             return ()
+        if len(cursor) != 2 * len(self._order) + 1:
+            raise refused()
+        keys = zip(self._order, cursor[:-1:2], cursor[1:-1:2], strict=True)
         return [
-            datetime.fromisoformat(str(value))
-            if isinstance(column.type, sa.TypeDecorator)
-            else value
-            for (column, _), value in zip(self._sort, cursor[:-1], strict=True)
-        ] + [cursor[-1]]
+            *(self._value(term, value) if has else None for term, has, value in keys),
+            cursor[-1],
+        ]
+
+    def _value(self, term: Term, value: str | int | float) -> Any:
+        column = self._column(term.path)
+        if column is None:
+            return self._document.literal(value)
+        return (
+            to_column(term.path, value)[0] if isinstance(column.type, sa.TypeDecorator) else value
+        )

@@ -95,7 +95,7 @@ class PageTokens:
             )
             content = self._box.decrypt(raw, [_bound(listing)])
         except (binascii.Error, UnicodeEncodeError, InvalidTag, ValueError):
-            raise _refused() from None
+            raise refused() from None
         return tuple(cast("list[str | int | float]", json.loads(content)))
 
 
@@ -103,7 +103,8 @@ def _bound(listing: Listing) -> bytes:
     return json.dumps([listing.method, listing.parent, listing.filter, listing.order_by]).encode()
 
 
-def _refused() -> Invalid:
+def refused() -> Invalid:
+    """What a token is answered with that is not this list's."""
     problem = Problem(
         reason="PAGE_TOKEN_INVALID",
         message="page token was not made for this list: start again without one",

@@ -7,7 +7,7 @@ twice, not even by a later resource of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from cellplane.cell.problem import AlreadyExists, Conflict, NotFound
 from cellplane.store.database import Database, Transaction
-from cellplane.store.types import Counter, Name, UtcTime
+from cellplane.store.types import Counter, Json, Name, UtcTime
 
 _MANY = 500
 """Values in one ``IN`` at most."""
@@ -42,6 +42,10 @@ class Stored:
     update_time: datetime
     payload: bytes
     revision: int = 0
+    fields: Mapping[str, Any] | None = None
+    """Only to write: what can be asked for of what is there once; ``None`` if nothing can."""
+    lists: Mapping[str, Any] | None = None
+    """The same of what is behind lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,9 @@ class Remembered:
 class ResourceTables:
     """The tables, in a service's own metadata."""
 
-    def __init__(self, metadata: sa.MetaData) -> None:
+    def __init__(self, metadata: sa.MetaData, *, version: int = 2) -> None:
+        """*version* is for migrations: the first knew no documents."""
+        documents = (sa.Column("fields", Json), sa.Column("lists", Json)) if version > 1 else ()
         self.resources = sa.Table(
             "resources",
             metadata,
@@ -81,6 +87,7 @@ class ResourceTables:
             sa.Column("create_time", UtcTime, nullable=False),
             sa.Column("update_time", UtcTime, nullable=False),
             sa.Column("payload", sa.LargeBinary, nullable=False),
+            *documents,
             sa.Index("resources_by_parent", "kind", "parent", "name"),
             sa.Index("resources_by_kind", "kind", "name"),
         )
@@ -108,6 +115,11 @@ class ResourceTables:
             sa.Column("response", sa.LargeBinary, nullable=False),
             sa.Column("expire_time", UtcTime, nullable=False, index=True),
         )
+
+    @property
+    def columns(self) -> Sequence[sa.Column[Any]]:
+        """Columns of a resource that are read: documents are only asked."""
+        return [c for c in self.resources.c if c.name not in ("fields", "lists")]
 
     def all(self) -> tuple[sa.Table, ...]:
         """Every table, for a migration."""
@@ -138,8 +150,10 @@ class Resources:
         """Called without arguments once a write holds; a feed registers here."""
         t = tables.resources
         # Made once: to make one takes longer than to run it.
-        self._one = sa.select(t).where(t.c.name == sa.bindparam("of"))
-        self._some = sa.select(t).where(t.c.name.in_(sa.bindparam("of", expanding=True)))
+        self._one = sa.select(*tables.columns).where(t.c.name == sa.bindparam("of"))
+        self._some = sa.select(*tables.columns).where(
+            t.c.name.in_(sa.bindparam("of", expanding=True))
+        )
         self._revision = sa.select(t.c.revision).where(t.c.name == sa.bindparam("of"))
         self._insert = sa.insert(t)
         values: dict[str, Any] = {c.name: sa.bindparam(c.name) for c in t.c if c.name != "name"}
@@ -166,7 +180,7 @@ class Resources:
     ) -> Sequence[Stored]:
         """Read a page, by name. ``-`` for an id in *parent* reads across."""
         t = self._t
-        query = sa.select(t).where(t.c.kind == kind, t.c.name > after)
+        query = sa.select(*self.tables.columns).where(t.c.kind == kind, t.c.name > after)
         if "-" in parent.split("/"):
             pattern = "/".join("%" if part == "-" else _literal(part) for part in parent.split("/"))
             query = query.where(t.c.parent.like(pattern, escape="\\"))
@@ -178,7 +192,7 @@ class Resources:
     async def below(self, tx: Transaction, parent: str, kinds: Sequence[str]) -> Sequence[Stored]:
         """Read everything at or below *parent*; all there is if it is empty."""
         t = self._t
-        query = sa.select(t)
+        query = sa.select(*self.tables.columns)
         if parent:
             query = query.where(sa.or_(t.c.name == parent, sa.and_(*_below(t, parent))))
         if kinds:
@@ -231,6 +245,8 @@ class Resources:
             "create_time": written.create_time,
             "update_time": written.update_time,
             "payload": written.payload,
+            "fields": written.fields,
+            "lists": written.lists,
         }
         if found is None:
             await tx.execute(self._insert, row | {"name": written.name})

@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 Name: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """A resource name, or anything else that is paged or ranged by."""
 
 Counter: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A whole number; SQLite counts a primary key up only where it is an ``INTEGER``."""
+
+Json: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""What is asked for by SQL, in the form that each database asks it best."""
 
 
 class UtcTime(sa.TypeDecorator[datetime]):

@@ -83,6 +83,14 @@ async def test_no_list_asks_once_for_each_row(shop: Api) -> None:
                 parent=across, page_size=size, filter='workload.image = "app:1"'
             )
         ),
+        "ordered": lambda size: shop.components.ListComponents(
+            component_pb2.ListComponentsRequest(
+                parent=across,
+                page_size=size,
+                filter='connections.component_endpoint.endpoint:"http" OR NOT endpoints:*',
+                order_by="workload.image desc, latest_release",
+            )
+        ),
         "releases": lambda size: shop.releases.ListReleases(
             release_pb2.ListReleasesRequest(parent=f"{across}/components/-", page_size=size)
         ),

@@ -16,6 +16,7 @@ class Rows:
     """Projects in order of their names, of which a few have a display name."""
 
     ordered = True
+    exact = False
 
     def __init__(self, count: int, named: set[int]) -> None:
         self.all = [

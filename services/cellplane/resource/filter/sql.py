@@ -1,30 +1,36 @@
-"""Filters asked of SQL, as far as the store has columns for what they ask.
+"""Filters asked of SQL: of columns where a field has one, of documents for all else that is stored.
 
-What comes out is true of every row that the filter is true of, and maybe of more: messages have the
-last word. Each comparison is true or false, never unknown, so that ``NOT`` means the same as there.
-A value that has no column is at least somewhere in the message's bytes: rows without these bytes
-are not even read.
+What comes out is true of every row that the filter is true of. It is true of no others, unless a
+part asks for what only a message has, which is filled in when it is read: messages have the last
+word. Each comparison is true or false, never unknown, so that ``NOT`` means the same as there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from cellplane.resource.filter import bind, payload, values
+from cellplane.resource.filter import asked, bind, values
+from cellplane.resource.filter.asked import Asked
 from cellplane.resource.filter.bind import Filter, Path, leaf
+from cellplane.resource.filter.document import text_of
 from cellplane.resource.filter.syntax import Comparator
 from cellplane.resource.filter.values import Normal
 
 Columns = Callable[[Path], "sa.ColumnElement[Any] | None"]
-"""The column of a path, where there is one; null where the path leads nowhere."""
+"""The column of a path, where there is one; it is never null."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = 1000
+_FINER: Final = {
+    # Columns hold microseconds, so that nothing lies between two of them.
+    Comparator.LESS: Comparator.AT_MOST,
+    Comparator.AT_LEAST: Comparator.GREATER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,16 @@ class Row:
     """What can be asked of a row."""
 
     columns: Columns
-    payload: sa.ColumnElement[bytes] | None = None
-    """The serialized message."""
+    document: Asked
     stored: Callable[[Path], bool] = lambda _: True
-    """Whether what a path leads to is in the payload, not filled in when it is read."""
-    dialect: str
+    """Whether what a path leads to is in the document, not filled in when it is read."""
+
+    def value(self, path: Path) -> sa.ColumnElement[Any] | None:
+        """The one value of a path that leads through no list."""
+        column = self.columns(path)
+        if column is not None:
+            return column
+        return self.document.value(path) if self.stored(path) else None
 
 
 def condition(filter: Filter, row: Row) -> Condition | None:
@@ -54,10 +65,10 @@ def condition(filter: Filter, row: Row) -> Condition | None:
         case bind.All(operands):
             parts = [condition(operand, row) for operand in operands]
             known = [part for part in parts if part is not None]
-            if not known:
-                return None
             exact = len(known) == len(parts) and all(part.exact for part in known)
-            return Condition(sa.and_(*(part.clause for part in known)), exact)
+            if not known and not exact:
+                return None
+            return Condition(sa.and_(sa.true(), *(part.clause for part in known)), exact)
         case bind.Any(operands):
             parts = [condition(operand, row) for operand in operands]
             known = [part for part in parts if part is not None]
@@ -70,74 +81,58 @@ def condition(filter: Filter, row: Row) -> Condition | None:
             if part is None or not part.exact:
                 return None
             return Condition(sa.not_(part.clause), exact=True)
+        case _:
+            clause = _clause(filter, row)
+            return None if clause is None else Condition(clause, exact=True)
+
+
+def _clause(
+    filter: bind.Compare | bind.Like | bind.Present | bind.Search, row: Row
+) -> sa.ColumnElement[bool] | None:
+    dialect = row.document.dialect
+    match filter:
+        case bind.Search(pieces):
+            within = [text_of(piece) for piece in ("", *pieces, "")]
+            name: Any = sa.func.lower(row.document.name)
+            return sa.or_(
+                asked.like(name, within, dialect),
+                asked.like(row.document.folded(), within, dialect),
+            )
         case bind.Compare(path, comparator, value):
-            found = _compare(path, comparator, value, row.columns)
-            if found is None and comparator is Comparator.EQUAL:
-                return _contains(path, payload.of_value(path, value), row)
-            return found
+            column = row.columns(path)
+            if column is not None:
+                return _of_column(path, column, comparator, value)
+            return row.document.compare(path, comparator, value) if row.stored(path) else None
         case bind.Like(path, pieces):
             column = row.columns(path)
-            if column is None:
-                return _contains(path, payload.of_pieces(path, pieces), row)
-            return _certain(_like(column, pieces, row.dialect))
+            if column is not None:
+                return asked.certain(asked.like(column, pieces, dialect))
+            return row.document.fits(path, pieces) if row.stored(path) else None
         case bind.Present(path):
-            return _contains(path, payload.of_keys(path), row)
-        case bind.Search():
-            return None
+            if row.columns(path) is not None:
+                return sa.true()
+            return row.document.present(path) if row.stored(path) else None
 
 
-def _contains(path: Path, found: Sequence[bytes], row: Row) -> Condition | None:
-    """The bytes that a row must have; others can have them, too."""
-    if row.payload is None or not found or not row.stored(path):
-        return None
-    if row.dialect == "sqlite":
-        clauses = [sa.func.instr(row.payload, piece) > 0 for piece in found]
-    else:
-        clauses = [sa.func.pg_catalog.position(row.payload, piece) > 0 for piece in found]
-    return Condition(sa.and_(*clauses), exact=False)
+def _of_column(
+    path: Path, column: sa.ColumnElement[Any], comparator: Comparator, value: Normal
+) -> sa.ColumnElement[bool]:
+    if not isinstance(column.type, sa.TypeDecorator):
+        return asked.compared(column, comparator, value)
+    at, is_finer = to_column(path, value)
+    if is_finer and comparator is Comparator.EQUAL:
+        return sa.false()
+    if is_finer and comparator is Comparator.NOT_EQUAL:
+        return sa.true()
+    return asked.compared(
+        column, _FINER.get(comparator, comparator) if is_finer else comparator, at
+    )
 
 
-def _compare(
-    path: Path, comparator: Comparator, value: Normal, columns: Columns
-) -> Condition | None:
-    column = columns(path)
-    if column is None:
-        return None
-    wanted = to_column(path, value) if isinstance(column.type, sa.TypeDecorator) else value
-    if wanted is None:
-        return None
-    compared: dict[Comparator, Callable[[], sa.ColumnElement[bool]]] = {
-        Comparator.EQUAL: lambda: column == wanted,
-        Comparator.NOT_EQUAL: lambda: column != wanted,
-        Comparator.LESS: lambda: column < wanted,
-        Comparator.AT_MOST: lambda: column <= wanted,
-        Comparator.GREATER: lambda: column > wanted,
-        Comparator.AT_LEAST: lambda: column >= wanted,
-    }
-    return _certain(compared[comparator]())
-
-
-def to_column(path: Path, value: Normal) -> datetime | None:
-    """A time as columns have it; ``None`` if it is finer than they are."""
+def to_column(path: Path, value: Normal) -> tuple[datetime, bool]:
+    """A time as columns have it, and whether it is finer: then it is a little later than that."""
     field = leaf(path[-1])
     if field.message_type is None or not isinstance(value, str):
         raise TypeError(f"{field.name} is not a time")
     nanos = values.to_nanos(field.message_type.full_name, value)
-    if nanos % _MICRO:
-        return None
-    return _EPOCH + timedelta(microseconds=nanos // _MICRO)
-
-
-def _certain(clause: sa.ColumnElement[bool]) -> Condition:
-    return Condition(sa.func.coalesce(clause, sa.false()), exact=True)
-
-
-def _like(
-    column: sa.ColumnElement[Any], pieces: tuple[str, ...], dialect: str
-) -> sa.ColumnElement[bool]:
-    if dialect == "sqlite":
-        # LIKE knows no case there.
-        glob = "*".join("".join(f"[{c}]" if c in "*?[" else c for c in p) for p in pieces)
-        return column.op("GLOB", is_comparison=True)(glob)
-    like = "%".join("".join(f"\\{c}" if c in "\\%_" else c for c in p) for p in pieces)
-    return column.like(like, escape="\\")
+    return _EPOCH + timedelta(microseconds=nanos // _MICRO), nanos % _MICRO != 0

@@ -19,7 +19,7 @@ depends_on = None
 def upgrade() -> None:
     """Create every table."""
     metadata = sa.MetaData()
-    ResourceTables(metadata)
+    ResourceTables(metadata, version=1)
     counters = _tables(metadata)
     metadata.create_all(op.get_bind(), checkfirst=False)
     op.bulk_insert(counters, [{"counter": "cells", "value": 0}])

@@ -13,7 +13,7 @@ down_revision = None
 
 def upgrade() -> None:
     """Make the tables of placement's own state, and those of its resources."""
-    for table in ResourceTables(sa.MetaData()).all():
+    for table in ResourceTables(sa.MetaData(), version=1).all():
         table.create(op.get_bind())
     op.create_table(
         "epochs",
