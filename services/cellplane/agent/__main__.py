@@ -19,7 +19,7 @@ from cellplane.agent.config import AgentSettings
 from cellplane.agent.facts import FOLDER_CAPABILITIES
 from cellplane.agent.join import Grant, Identity
 from cellplane.agent.outbox import DueOutbox
-from cellplane.agent.session import Link
+from cellplane.agent.session import Link, over_grpc
 from cellplane.agent.store import Store
 from cellplane.agent.target import Facts, Target
 from cellplane.cell.plane import Enforcement
@@ -117,7 +117,7 @@ async def _work(settings: AgentSettings) -> None:
         )
         await cells.load()
         link = Link(
-            identity=identity, cells=cells, store=store, outbox=outbox, clock=clock, rng=rng
+            dial=over_grpc(identity), cells=cells, store=store, outbox=outbox, clock=clock, rng=rng
         )
         admin = await _admin(settings, link, stack)
         async with asyncio.TaskGroup() as group:

@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import random
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -28,6 +29,7 @@ from cellplane.cell.problem import CellplaneError, FailedPrecondition, Unavailab
 from cellplane.rpc.client import Channels, explain
 from cellplane.runtime.clock import Clock
 from cellplane.runtime.linkdigest import PROTOCOL
+from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
 
 _PATIENCE: Final = 10.0
 """Seconds to wait for Welcome."""
@@ -43,6 +45,26 @@ _EOF: Final[Any] = vars(grpc.aio)["EOF"]
 Write = Callable[[link_pb2.SyncRequest], Awaitable[None]]
 
 
+class Call(Protocol):
+    """One stream, as gRPC has it."""
+
+    async def write(self, message: link_pb2.SyncRequest, /) -> None:
+        """Send one message."""
+        ...
+
+    async def read(self) -> Any:
+        """The next message, or ``grpc.aio.EOF``."""
+        ...
+
+    def cancel(self) -> Any:
+        """End it."""
+        ...
+
+
+Dial = Callable[[], AbstractAsyncContextManager[Call]]
+"""Opens a stream; see ``over_grpc``."""
+
+
 class _Drained(Exception):
     """The control plane asks to connect again."""
 
@@ -53,7 +75,7 @@ class Link:
     def __init__(
         self,
         *,
-        identity: Identity,
+        dial: Dial,
         cells: Cells,
         store: Store,
         outbox: DueOutbox,
@@ -62,7 +84,7 @@ class Link:
     ) -> None:
         self.connected = asyncio.Event()
         """Set for as long as the control plane is there."""
-        self._identity = identity
+        self._dial = dial
         self._cells = cells
         self._store = store
         self._outbox = outbox
@@ -74,6 +96,7 @@ class Link:
         self._contents: dict[str, bytes] = {}
         self._heard = 0.0
         self._known_facts = ""
+        self._out, self._in = Outgoing(0), Incoming()
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
@@ -107,10 +130,7 @@ class Link:
 
     async def _stream(self) -> None:
         """Carry one stream to its end. Raises ``CellplaneError`` with why it ended."""
-        async with Channels(self._identity.tls(), max_message_bytes=_MAX_MESSAGE) as channels:
-            stub = link_pb2_grpc.LinkServiceStub(channels.channel(self._identity.link_address))
-            sync: Any = stub.Sync
-            call = sync()
+        async with self._dial() as call:
             try:
                 await self._talk(call)
             except grpc.aio.AioRpcError as error:
@@ -120,7 +140,9 @@ class Link:
             finally:
                 call.cancel()
 
-    async def _talk(self, call: Any) -> None:
+    async def _talk(self, call: Call) -> None:
+        self._out = Outgoing(self._rng.getrandbits(FIRST_BITS) or 1)
+        self._in = Incoming()
         welcome = await self._open(call)
         beat = max(1.0, welcome.beat_interval_millis / 1000)
         self._heard = self._clock.monotonic()
@@ -129,6 +151,7 @@ class Link:
 
         async def write(message: link_pb2.SyncRequest) -> None:
             async with one_at_a_time:
+                message.sequence = self._out.number()
                 await call.write(message)
 
         tasks = [
@@ -144,14 +167,18 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        for task in (t for t in tasks if t in done and not t.cancelled()):
-            if (error := task.exception()) is not None:
-                raise _root(error)
+        # What ended the stream comes first; what broke because of it is heard, too.
+        ended = [
+            t.exception() for t in sorted(tasks, key=lambda t: t not in done) if not t.cancelled()
+        ]
+        for error in filter(None, ended):
+            raise _root(error)
 
-    async def _open(self, call: Any) -> link_pb2.Welcome:
+    async def _open(self, call: Call) -> link_pb2.Welcome:
         now = self._cells.facts
         await call.write(
             link_pb2.SyncRequest(
+                sequence=self._out.number(),
                 hello=link_pb2.Hello(
                     instance=self._instance,
                     min_protocol=PROTOCOL,
@@ -160,7 +187,7 @@ class Link:
                     root_digest=self._cells.root_digest(),
                     agent_version=AGENT_VERSION,
                     facts_digest=facts.digest_of(now) if now is not None else "",
-                )
+                ),
             )
         )
         try:
@@ -181,7 +208,7 @@ class Link:
             await self._store.save_epoch(welcome.epoch)
         self._known_facts = welcome.facts_digest
         self._outbox.facts_due()
-        if welcome.resume == link_pb2.Welcome.SAME:
+        if welcome.resume in (link_pb2.Welcome.SAME, link_pb2.Welcome.TAIL):
             self._say_again(welcome.epoch)
         self._stream_epoch = welcome.epoch
         return welcome
@@ -194,15 +221,17 @@ class Link:
         before = self._clock.monotonic() - _DOUBT
         self._cells.resend([cell for cell, time in self._said.items() if time > before])
 
-    async def _next(self, call: Any) -> link_pb2.SyncResponse:
-        message = await call.read()
-        if message is _EOF:
-            raise Unavailable("control plane ended the stream")
-        self._heard = self._clock.monotonic()
-        answer: link_pb2.SyncResponse = message
-        return answer
+    async def _next(self, call: Call) -> link_pb2.SyncResponse:
+        while True:
+            message = await call.read()
+            if message is _EOF:
+                raise Unavailable("control plane ended the stream")
+            self._heard = self._clock.monotonic()
+            answer: link_pb2.SyncResponse = message
+            if self._in.take(answer.sequence):
+                return answer
 
-    async def _read(self, call: Any, write: Write) -> None:
+    async def _read(self, call: Call, write: Write) -> None:
         # Cells are stored side by side: one sync of the disk does for many.
         async with asyncio.TaskGroup() as group:
             while True:
@@ -277,6 +306,19 @@ class Link:
             before = self._clock.monotonic() - _DOUBT
             self._said = {cell: time for cell, time in self._said.items() if time > before}
             await write(link_pb2.SyncRequest(beat=link_pb2.Beat()))
+
+
+def over_grpc(identity: Identity) -> Dial:
+    """Open streams to the control plane, each on a connection of its own."""
+
+    @asynccontextmanager
+    async def dial() -> AsyncIterator[Call]:
+        async with Channels(identity.tls(), max_message_bytes=_MAX_MESSAGE) as channels:
+            stub = link_pb2_grpc.LinkServiceStub(channels.channel(identity.link_address))
+            sync: Any = stub.Sync
+            yield sync()
+
+    return dial
 
 
 def _root(error: BaseException) -> BaseException:

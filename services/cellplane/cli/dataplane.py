@@ -42,6 +42,9 @@ def join(
         list[str] | None,
         typer.Option(help="Range of addresses that may call that gateway; repeatable."),
     ] = None,
+    readopt: Annotated[
+        bool, typer.Option(help="Take the cluster over from the data plane that it is now.")
+    ] = False,
     output: Output = Format.TABLE,
     organization: Organization = None,
     profile: Profile = None,
@@ -66,7 +69,7 @@ def join(
     fields |= {"westbound_host": westbound_host} if westbound_host else {}
     fields |= {"westbound_port": westbound_port} if westbound_port else {}
     fields |= {"internal_networks": internal_network} if internal_network else {}
-    grant = run(_join(chosen, name, fields))
+    grant = run(_join(chosen, name, fields, readopt=readopt))
     words = {
         "grant": grant.name,
         "token": grant.token,
@@ -134,7 +137,96 @@ def list_planes(
     )
 
 
-async def _join(profile: Any, name: str, fields: dict[str, Any]) -> Any:
+@app.command("confirm-removal")
+def confirm_removal(
+    name: Annotated[str, typer.Argument(help="Id of the data plane.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Let removals go on that wait because they are many; shows them first.
+
+    Example: cellplane dataplane confirm-removal europe-1
+    """
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.render.output import say
+
+    chosen = profiles.load(profile, organization)
+    held = run(_held(chosen, name))
+    if not held.object_count:
+        say(f"nothing waits on {name}")
+        return
+    for cell in held.cells:
+        print(cell)
+    question = f"remove {held.object_count} of {held.total_count} objects of {name}?"
+    if not yes and not typer.confirm(question, err=True):
+        raise typer.Exit(1)
+    run(_confirm(chosen, name, held.digest))
+    say(f"{held.object_count} objects of {name} are being removed")
+
+
+@app.command()
+def ban(
+    name: Annotated[str, typer.Argument(help="Id of the data plane.")],
+    *,
+    lift: Annotated[bool, typer.Option(help="Let the agent in again.")] = False,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Shut the agent of a data plane out, at once. What runs there, runs on.
+
+    Example: cellplane dataplane ban europe-1
+    """
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.render.output import say
+
+    run(_ban(profiles.load(profile, organization), name, banned=not lift))
+    say(f"{name} is {'let in again' if lift else 'banned'}")
+
+
+async def _held(profile: Any, name: str) -> Any:
+    from cellplane.cli.engine import Client
+    from cellplane.cli.kinds import by_name
+
+    plane = by_name("DataPlane")
+    async with Client(profile) as client:
+        found = await client.get(plane, plane.parse(name, profile.organization))
+    return found.held_removals
+
+
+async def _confirm(profile: Any, name: str, digest: str) -> None:
+    from cellplane.api.placement.v1 import data_plane_pb2, data_plane_pb2_grpc
+    from cellplane.cli.engine import Client
+    from cellplane.cli.kinds import by_name
+
+    full = by_name("DataPlane").parse(name, profile.organization)
+    async with Client(profile) as client:
+        stub = data_plane_pb2_grpc.DataPlaneServiceStub(client.channel("placement"))
+        await stub.ConfirmRemovals(data_plane_pb2.ConfirmRemovalsRequest(name=full, digest=digest))
+
+
+async def _ban(profile: Any, name: str, *, banned: bool) -> None:
+    from google.protobuf import field_mask_pb2
+
+    from cellplane.api.placement.v1 import data_plane_pb2, data_plane_pb2_grpc
+    from cellplane.cli.engine import Client
+    from cellplane.cli.kinds import by_name
+
+    full = by_name("DataPlane").parse(name, profile.organization)
+    async with Client(profile) as client:
+        stub = data_plane_pb2_grpc.DataPlaneServiceStub(client.channel("placement"))
+        await stub.UpdateDataPlane(
+            data_plane_pb2.UpdateDataPlaneRequest(
+                data_plane=data_plane_pb2.DataPlane(name=full, banned=banned),
+                update_mask=field_mask_pb2.FieldMask(paths=["banned"]),
+            )
+        )
+
+
+async def _join(profile: Any, name: str, fields: dict[str, Any], *, readopt: bool) -> Any:
     from cellplane.cli.engine import Client
     from cellplane.cli.kinds import by_name
 
@@ -145,7 +237,9 @@ async def _join(profile: Any, name: str, fields: dict[str, Any]) -> Any:
         await client.ensure(plane, plane.message(name=full, **fields))
         # A grant that was not used gives way: a data plane has one agent.
         await client.delete(grant, f"{parent}/joinGrants/{own_id}", force=False, allow_missing=True)
-        return await client.create(grant, parent, own_id, grant.message(data_plane=full))
+        return await client.create(
+            grant, parent, own_id, grant.message(data_plane=full, readopt=readopt)
+        )
 
 
 def _label(text: str) -> tuple[str, str]:

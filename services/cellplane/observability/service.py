@@ -95,6 +95,7 @@ class _Events:
     """The events of a Cell, newest first."""
 
     ordered = False
+    exact = False
 
     def __init__(self, cell: str, repository: Repository, codec: HealthCodec) -> None:
         self._cell = cell

@@ -59,7 +59,7 @@ class Placement:
         clock = adapters.clock
         repository = adapters.repository
         self.planes = Planes(repository, clock, adapters.trust_domain, adapters.patience)
-        self.desired = Desired(repository, clock)
+        self.desired = Desired(repository, clock, unbraked=self._is_emptied)
         self.engine = Engine(
             model=adapters.model,
             compilers=Compilers(adapters.compilers),
@@ -88,6 +88,11 @@ class Placement:
             clock=clock,
             on_new_cluster=self.desired.forget_observed,
         )
+
+    def _is_emptied(self, data_plane: str) -> bool:
+        """Whether somebody asked for everything to leave a data plane."""
+        entry = self.planes.get(data_plane)
+        return entry is not None and entry.plane.drained
 
     async def load(self, data_planes: Iterable[DataPlane]) -> None:
         """Take what was stored; nothing happens yet."""

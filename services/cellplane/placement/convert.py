@@ -23,6 +23,7 @@ from cellplane.cell.problem import Problem, Severity
 from cellplane.cell.requirement import Effect, PlacementRequirement, Taint
 from cellplane.placement.planes import Entry
 from cellplane.placement.records import DataPlane, Decided
+from cellplane.placement.rollout.brake import HeldRemovals
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.scheduler.snapshot import OutsideScore
 from cellplane.placement.status.cell_status import CellStatus, ComponentStatus, PlaneStatus
@@ -76,6 +77,7 @@ def data_plane_of(message: data_plane_pb2.DataPlane) -> DataPlane:
         ),
         cordoned=message.cordoned,
         drained=message.drained,
+        banned=message.banned,
         cost=message.cost,
         scores=tuple(
             OutsideScore(
@@ -374,3 +376,26 @@ def lay_over(
                 requested_memory_bytes=facts.requested_memory_bytes,
             )
         )
+
+
+def held_to_wire(held: HeldRemovals) -> data_plane_pb2.HeldRemovals:
+    """Removals that wait."""
+    return data_plane_pb2.HeldRemovals(
+        object_count=held.objects, total_count=held.total, cells=held.cells, digest=held.digest
+    )
+
+
+def lay_held(message: data_plane_pb2.DataPlane, held: HeldRemovals | None) -> None:
+    """Say which removals wait, if any do."""
+    if held is None:
+        return
+    message.held_removals.CopyFrom(held_to_wire(held))
+    waits = Condition(
+        type="RemovalsConfirmed",
+        status=Status.FALSE,
+        reason="RemovalsHeld",
+        message=f"{held.objects} of {held.total} objects are to be removed: confirm that it is "
+        f"meant, with cellplane dataplane confirm-removal {message.name.rsplit('/', 1)[-1]}",
+        last_transition_time=None,
+    )
+    message.conditions.append(condition_to_wire(waits))

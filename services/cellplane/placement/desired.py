@@ -15,14 +15,22 @@ from dataclasses import replace
 
 from cellplane.cell.condition import Cause, Health
 from cellplane.cell.names import CellName
-from cellplane.cell.problem import Problem
+from cellplane.cell.problem import Conflict, Problem
+from cellplane.placement.rollout import brake
 from cellplane.placement.rollout import bundle as rollout
+from cellplane.placement.rollout.brake import HeldRemovals, Limits, Removing
 from cellplane.placement.rollout.bundle import Bundle
 from cellplane.placement.rollout.diff import BundleObject, Delta
-from cellplane.placement.slots import BundleStore, ContentsMissing, Slot
+from cellplane.placement.slots import (
+    BundleStore,
+    ContentsMissing,
+    Slot,
+    digest_of,
+    ready_when_seen,
+)
 from cellplane.placement.status.observed import ComponentReport, ObjectFailure, Observed
 from cellplane.runtime.clock import Clock
-from cellplane.runtime.linkdigest import DigestedObject, objects_digest, root_digest
+from cellplane.runtime.linkdigest import root_digest
 
 _CACHE_BYTES = 16 * 1024 * 1024
 _FLUSH_SECONDS = 0.25
@@ -31,9 +39,19 @@ _FLUSH_SECONDS = 0.25
 class Desired:
     """All slots, by data plane and by Cell."""
 
-    def __init__(self, store: BundleStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: BundleStore,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
+        unbraked: Callable[[str], bool] = lambda _data_plane: False,
+    ) -> None:
+        """``unbraked(data plane)`` tells whether somebody asked for it to be emptied."""
         self._store = store
         self._clock = clock
+        self._limits = limits or Limits()
+        self._unbraked = unbraked
         self._planes: dict[str, dict[str, Slot]] = {}
         self._cells: dict[str, dict[str, Slot]] = {}
         self._contents: OrderedDict[str, bytes] = OrderedDict()
@@ -113,7 +131,7 @@ class Desired:
             if new == old:
                 return False
             changed = new.revision != old.revision
-            digest = _digest_of(new) if changed else slot.digest
+            digest = digest_of(new) if changed else slot.digest
             fresh = await self._fresh(delta, contents)
             if changed:
                 slot.create_time = self._clock.now()
@@ -186,6 +204,34 @@ class Desired:
         self._observed(cell)
         return True
 
+    def held_removals(self, data_plane: str) -> HeldRemovals | None:
+        """Removals on a data plane that wait for a confirmation."""
+        if self._unbraked(data_plane):
+            return None
+        return brake.held(map(_removing, self.of_plane(data_plane).values()), self._limits)
+
+    def is_braked(self, slot: Slot) -> bool:
+        """Whether a Cell is to lose something on a data plane that waits for a confirmation."""
+        if not _removing(slot).asked:
+            return False
+        return self.held_removals(slot.data_plane) is not None
+
+    async def confirm_removals(self, data_plane: str, digest: str) -> HeldRemovals:
+        """Let removals go on that wait. Raises ``Conflict`` if they are others by now."""
+        held = self.held_removals(data_plane)
+        if held is None or held.digest != digest:
+            raise Conflict(
+                f"removals on {data_plane} are not those of digest {digest}: look at them again",
+                reason="REMOVALS_CHANGED",
+                metadata={"digest": held.digest if held is not None else ""},
+            )
+        slots = [self.of_plane(data_plane)[cell] for cell in held.cells]
+        await self._store.save_confirmations(slots)
+        for slot in slots:
+            slot.confirmed_revision = slot.bundle.revision
+            self._wanted(slot)
+        return held
+
     async def contents(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Contents of objects by digest, from memory or the store."""
         wanted = list(dict.fromkeys(digests))
@@ -237,7 +283,7 @@ class Desired:
                 failures=(),
             )
             slot.bundle = rollout.applied(slot.bundle, revision)
-            seen = _ready_when_seen(seen, slot.bundle.revision)
+            seen = ready_when_seen(seen, slot.bundle.revision)
         else:
             seen = replace(seen, failed_revision=revision, failures=failures)
         self._see(slot, seen)
@@ -262,7 +308,7 @@ class Desired:
             cause=cause,
             components=components,
         )
-        self._see(slot, _ready_when_seen(seen, slot.bundle.revision))
+        self._see(slot, ready_when_seen(seen, slot.bundle.revision))
 
     def forget_observed(self, data_plane: str) -> None:
         """Another cluster stands behind a data plane now: it has nothing yet."""
@@ -349,24 +395,10 @@ class Desired:
             self._cached -= len(content)
 
 
-def _ready_when_seen(seen: Observed, revision: int) -> Observed:
-    """Ready is what was applied in full, and then seen ready, at the revision that is wanted."""
-    good = seen.health in (Health.READY, Health.SUSPENDED)
-    if good and seen.report_revision == seen.applied_revision == revision:
-        return replace(seen, ready_revision=revision)
-    return seen
-
-
-def _digest_of(bundle: Bundle) -> str:
-    return objects_digest(
-        DigestedObject(
-            api_version=key.api_version,
-            kind=key.kind,
-            namespace=key.namespace,
-            object=key.object,
-            phase=held.object.phase.value,
-            part=held.object.part,
-            digest=held.object.digest,
-        )
-        for key, held in bundle.objects.items()
+def _removing(slot: Slot) -> Removing:
+    return Removing(
+        cell=slot.cell,
+        bundle=slot.bundle,
+        accepted=slot.observed.accepted_revision,
+        confirmed=slot.confirmed_revision,
     )

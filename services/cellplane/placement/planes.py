@@ -33,6 +33,8 @@ class News(Enum):
     """What was measured: matters to Cells that are to come only."""
     STATE = "STATE"
     """Whether its agent is heard of."""
+    TAKEN = "TAKEN"
+    """Its cluster is another data plane now."""
     GONE = "GONE"
 
 
@@ -58,6 +60,10 @@ class PlaneStore(Protocol):
         self, name: str, membership: Membership, state: PlaneState, seen: datetime
     ) -> None:
         """Store what is known of one data plane's cluster."""
+        ...
+
+    async def forget_membership(self, name: str) -> None:
+        """Forget which cluster a data plane is."""
         ...
 
 
@@ -166,6 +172,28 @@ class Planes:
         entry.membership = membership
         await self._save(entry)
         self._tell(name, News.PROFILE)
+
+    async def leave(self, name: str) -> None:
+        """Another data plane has its cluster now: it waits for an agent, as a new one does."""
+        entry = self._entries.get(name)
+        if entry is None or entry.membership is None:
+            return
+        await self._store.forget_membership(name)
+        entry.membership, entry.state = None, PlaneState.PENDING
+        self._tell(name, News.TAKEN)
+
+    async def used(self, name: str, issued: datetime) -> bool:
+        """Its agent uses a certificate of that time; false if it has used a newer one before."""
+        entry = self._entries.get(name)
+        if entry is None or entry.membership is None:
+            return False
+        newest = entry.membership.certificate_time
+        if newest is not None and issued < newest:
+            return False
+        if newest is None or issued > newest:
+            entry.membership = replace(entry.membership, certificate_time=issued)
+            await self._save(entry)
+        return True
 
     async def learn(self, name: str, facts: Facts, agent_version: str) -> None:
         """An agent said what its cluster is and has; the same facts again cost nothing."""

@@ -38,6 +38,8 @@ class Membership:
     join_time: datetime
     agent_version: str = ""
     facts: Facts | None = None
+    certificate_time: datetime | None = None
+    """When the newest certificate that its agent has used was issued: older ones are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class DataPlane:
     taints: tuple[Taint, ...] = ()
     cordoned: bool = False
     drained: bool = False
+    banned: bool = False
+    """Whether its agent is shut out."""
     cost: int = 0
     scores: tuple[OutsideScore, ...] = ()
     westbound_host: str = ""

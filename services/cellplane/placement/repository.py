@@ -32,6 +32,7 @@ from cellplane.placement.slots import Slot
 from cellplane.placement.status.observed import Observed
 from cellplane.placement.tables import (
     bundles,
+    confirmations,
     decisions,
     epochs,
     floors,
@@ -75,6 +76,9 @@ class Repository:
                     join_time=aware(r["join_time"]),
                     agent_version=r["agent_version"],
                     facts=messages.facts_of_bytes(r["facts"]),
+                    certificate_time=aware(r["certificate_time"])
+                    if r["certificate_time"]
+                    else None,
                 ),
                 PlaneState(r["state"]),
                 aware(r["seen_time"]),
@@ -94,9 +98,15 @@ class Repository:
             "facts": messages.facts_to_bytes(membership.facts),
             "state": state.value,
             "seen_time": seen,
+            "certificate_time": membership.certificate_time,
         }
         async with self._database.transaction() as tx:
             await _replace(tx, memberships, [row], ("data_plane",))
+
+    async def forget_membership(self, name: str) -> None:
+        """Forget which cluster a data plane is."""
+        async with self._database.transaction() as tx:
+            await tx.execute(sa.delete(memberships).where(memberships.c.data_plane == name))
 
     async def save_grant(self, tx: Transaction, grant: StoredGrant) -> None:
         """Store a grant, in the transaction that creates its resource."""
@@ -134,6 +144,7 @@ class Repository:
             sealed_key=row.sealed_key,
             expire_time=aware(row.expire_time),
             use_time=aware(row.use_time) if row.use_time is not None else None,
+            readopt=row.readopt,
         )
 
     async def use_grant(self, name: str, uid: str, time: datetime) -> bool:
@@ -173,10 +184,12 @@ class Repository:
             heads = (await tx.execute(sa.select(bundles))).mappings().all()
             rows = (await tx.execute(sa.select(objects))).mappings().all()
             seen = (await tx.execute(sa.select(observations))).mappings().all()
+            meant = (await tx.execute(sa.select(confirmations))).all()
         held: dict[tuple[str, str], list[tuple[Held, bool]]] = {}
         for r in rows:
             held.setdefault((r["cell"], r["data_plane"]), []).append((held_of(r), r["removed"]))
         observed = {(r["cell"], r["data_plane"]): observed_of(r) for r in seen}
+        confirmed = {(r.cell, r.data_plane): r.revision for r in meant}
         slots: list[Slot] = []
         for head in heads:
             key = head["cell"], head["data_plane"]
@@ -197,6 +210,7 @@ class Repository:
                     digest=head["digest"],
                     observed=observed.get(key, Observed()),
                     create_time=aware(head["create_time"]),
+                    confirmed_revision=confirmed.get(key, 0),
                 )
             )
         return slots
@@ -248,11 +262,20 @@ class Repository:
             await _replace(tx, floors, [row], ("data_plane",))
             mine = (objects.c.cell == cell, objects.c.data_plane == data_plane)
             digests = (await tx.execute(sa.select(objects.c.digest).where(*mine))).scalars().all()
-            for table in (bundles, objects, observations):
+            for table in (bundles, objects, observations, confirmations):
                 await tx.execute(
                     sa.delete(table).where(table.c.cell == cell, table.c.data_plane == data_plane)
                 )
             await _sweep(tx, set(digests))
+
+    async def save_confirmations(self, slots: Iterable[Slot]) -> None:
+        """Store that the removals of these, as they are now, are meant."""
+        rows = [
+            {"cell": s.cell, "data_plane": s.data_plane, "revision": s.bundle.revision}
+            for s in slots
+        ]
+        async with self._database.transaction() as tx:
+            await _replace(tx, confirmations, rows, ("cell", "data_plane"))
 
     async def save_observed(self, slots: Iterable[Slot]) -> None:
         """Store how far these got; removals that were applied are forgotten with it."""

@@ -156,6 +156,15 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
             cells=cells,
         )
 
+    async def ConfirmRemovals(  # noqa: N802 - the contract's name
+        self, request: data_plane_pb2.ConfirmRemovalsRequest, context: Any
+    ) -> data_plane_pb2.ConfirmRemovalsResponse:
+        """Let removals go on that wait."""
+        del context
+        await self._methods.get(request)
+        held = await self._desired.confirm_removals(request.name, request.digest)
+        return data_plane_pb2.ConfirmRemovalsResponse(removals=convert.held_to_wire(held))
+
     async def _before_write(
         self,
         tx: Transaction,
@@ -200,6 +209,7 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
             cells = len(self._desired.cells_on(message.name))
             conditions = platform.conditions(message.name, self._desired)
             convert.lay_over(message, entry, profile, cells, conditions)
+            convert.lay_held(message, self._desired.held_removals(message.name))
 
 
 class JoinGrantService(join_grant_pb2_grpc.JoinGrantServiceServicer):

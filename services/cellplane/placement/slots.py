@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
+from cellplane.cell.condition import Health
 from cellplane.cell.problem import Problem, Unavailable
 from cellplane.placement.rollout.bundle import Bundle
 from cellplane.placement.rollout.diff import Delta
 from cellplane.placement.status.observed import Observed
+from cellplane.runtime.linkdigest import DigestedObject, objects_digest
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class Slot:
     problems: tuple[Problem, ...] = ()
     """Of the last compilation; its errors kept it from being delivered."""
     create_time: datetime
+    confirmed_revision: int = 0
+    """Up to which revision somebody said that removals are meant, however many."""
     cell_revisions: dict[int, int] = field(default_factory=dict)
     """The Cell's revision of the last few revisions of the bundle."""
 
@@ -49,6 +53,30 @@ class ContentsMissing(Unavailable):
     default_reason = "CONTENTS_MISSING"
 
 
+def ready_when_seen(seen: Observed, revision: int) -> Observed:
+    """Ready is what was applied in full, and then seen ready, at the revision that is wanted."""
+    good = seen.health in (Health.READY, Health.SUSPENDED)
+    if good and seen.report_revision == seen.applied_revision == revision:
+        return replace(seen, ready_revision=revision)
+    return seen
+
+
+def digest_of(bundle: Bundle) -> str:
+    """Digest over the objects of a revision, as its agent makes it."""
+    return objects_digest(
+        DigestedObject(
+            api_version=key.api_version,
+            kind=key.kind,
+            namespace=key.namespace,
+            object=key.object,
+            phase=held.object.phase.value,
+            part=held.object.part,
+            digest=held.object.digest,
+        )
+        for key, held in bundle.objects.items()
+    )
+
+
 class BundleStore(Protocol):
     """Keeps what must outlive the process. Each call is one transaction."""
 
@@ -60,6 +88,10 @@ class BundleStore(Protocol):
 
     async def forget_bundle(self, cell: str, data_plane: str, revision: int) -> None:
         """Forget a Cell on a data plane, but not how far its data plane's revisions went."""
+        ...
+
+    async def save_confirmations(self, slots: Iterable[Slot]) -> None:
+        """Store that the removals of these, as they are now, are meant."""
         ...
 
     async def save_observed(self, slots: Iterable[Slot]) -> None:

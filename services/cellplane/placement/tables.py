@@ -30,6 +30,7 @@ memberships = sa.Table(
     sa.Column("facts", sa.LargeBinary),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("seen_time", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("certificate_time", sa.DateTime(timezone=True)),
 )
 
 grants = sa.Table(
@@ -42,6 +43,7 @@ grants = sa.Table(
     sa.Column("sealed_key", sa.LargeBinary, nullable=False),
     sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
     sa.Column("use_time", sa.DateTime(timezone=True)),
+    sa.Column("readopt", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 decisions = sa.Table(
@@ -62,6 +64,14 @@ bundles = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("removed", sa.Boolean, nullable=False),
     sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
+)
+
+confirmations = sa.Table(
+    "confirmations",
+    metadata,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("data_plane", sa.Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
 )
 
 floors = sa.Table(

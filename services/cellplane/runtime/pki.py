@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -27,6 +28,10 @@ from cellplane.runtime.files import write_atomic
 
 SKEW = timedelta(minutes=5)
 """How far a clock may be behind before it refuses a certificate that was just issued."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RANDOM_BITS = 64
+_NEAR = timedelta(days=1)
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=90)
@@ -196,7 +201,7 @@ class Authority:
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, label)]))
             .issuer_name(own.subject)
             .public_key(public)
-            .serial_number(x509.random_serial_number())
+            .serial_number(_serial(now))
             .not_valid_before(max(now - SKEW, own.not_valid_before_utc))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -254,6 +259,18 @@ def validity(cert_pem: bytes) -> tuple[datetime, datetime]:
     return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
+def issued(cert_pem: bytes) -> datetime:
+    """When a PEM certificate was issued, to the microsecond, by the clock of who issued it.
+
+    Of a certificate from elsewhere, or of before serial numbers told it: when it starts.
+    """
+    certificate = x509.load_pem_x509_certificate(cert_pem)
+    start = certificate.not_valid_before_utc
+    micros = certificate.serial_number >> _RANDOM_BITS
+    first, last = ((t - _EPOCH) // timedelta(microseconds=1) for t in (start, start + _NEAR))
+    return _EPOCH + timedelta(microseconds=micros) if first <= micros <= last else start
+
+
 def matches(cert_pem: bytes, key_pem: bytes) -> bool:
     """Whether the first certificate of a PEM file was made for that private key."""
     try:
@@ -301,6 +318,12 @@ def _check_requested(value: x509.ExtensionType, uri: str) -> None:
                 f"certificate request asks for extension {value.oid.dotted_string}: remove it",
                 reason="CSR_EXTENSION_REFUSED",
             )
+
+
+def _serial(now: datetime) -> int:
+    """Grows with time, so that of two certificates the newer one is known; 64 bits are random."""
+    micros = (now - _EPOCH) // timedelta(microseconds=1)
+    return (micros << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
 
 
 def _not_after(own: x509.Certificate, now: datetime, lifetime: timedelta) -> datetime:

@@ -12,13 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from google.protobuf import field_mask_pb2
 
 from cellplane.api.agent.v1 import join_pb2, link_pb2, link_pb2_grpc
 from cellplane.api.placement.v1 import data_plane_pb2, join_grant_pb2
 from cellplane.rpc.client import explain
 from cellplane.rpc.tls import Pem, client_credentials
 from cellplane.runtime.pki import make_csr
-from tests.service.placement.agent import Agent, Credentials, fetch_authority, join
+from cellplane.testing.agents import Agent, Credentials, fetch_authority, join
 from tests.service.placement.world import ORGANIZATION, World
 
 PLANE = f"{ORGANIZATION}/dataPlanes/europe-1"
@@ -144,6 +145,63 @@ async def test_one_cluster_is_one_data_plane(world: World) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_cluster_is_another_data_plane_only_by_readoption(world: World) -> None:
+    """A grant that says so moves the cluster; the data plane before loses stream and identity."""
+    agent = await world.agent("europe-1")
+    await agent.connect()
+    await world.create_plane("europe-2")
+    granted = await world.grant("europe-2", readopt=True)
+    moved = await join_with(granted, cluster_uid="cluster-europe-1")
+    await agent.until(lambda: agent.error is not None)
+    assert agent.error is not None
+    assert explain(agent.error).reason == "DATA_PLANE_TAKEN"
+    await agent.connect()
+    assert agent.error is not None
+    assert explain(agent.error).reason == "DATA_PLANE_TAKEN"
+    async with Agent(moved) as again:
+        assert again.error is None
+    before = await world.client.planes.GetDataPlane(data_plane_pb2.GetDataPlaneRequest(name=PLANE))
+    assert before.state == data_plane_pb2.DataPlane.PENDING
+    await agent.disconnect()
+
+
+@pytest.mark.asyncio
+async def test_a_ban_cuts_the_stream_and_every_renewal_until_it_is_lifted(world: World) -> None:
+    """The live stream ends at once; neither a stream, a certificate nor a join is had."""
+    async with await world.agent() as agent:
+        granted = await world.grant()
+
+        async def ban(*, banned: bool) -> None:
+            await world.client.planes.UpdateDataPlane(
+                data_plane_pb2.UpdateDataPlaneRequest(
+                    data_plane=data_plane_pb2.DataPlane(name=PLANE, banned=banned),
+                    update_mask=field_mask_pb2.FieldMask(paths=["banned"]),
+                )
+            )
+
+        await ban(banned=True)
+        await agent.until(lambda: agent.error is not None)
+        assert agent.error is not None
+        assert explain(agent.error).reason == "DATA_PLANE_BANNED"
+        await agent.connect()
+        assert agent.error is not None
+        assert explain(agent.error).reason == "DATA_PLANE_BANNED"
+        old = agent.credentials
+        pem = Pem(ca=old.authority, cert=old.certificate, key=old.key)
+        async with grpc.aio.secure_channel(old.link_address, client_credentials(pem)) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await link_pb2_grpc.LinkServiceStub(channel).RenewCertificate(
+                    link_pb2.RenewCertificateRequest(certificate_request_pem=make_csr(None, "")[1]),
+                    timeout=3,
+                )
+        assert explain(caught.value).reason == "DATA_PLANE_BANNED"
+        assert await refused(granted, cluster_uid="cluster-europe-1") == "DATA_PLANE_BANNED"
+        await ban(banned=False)
+        await agent.connect()
+        assert agent.error is None
+
+
+@pytest.mark.asyncio
 async def test_a_grant_ends(world: World) -> None:
     """After its time a grant opens nothing."""
     await world.create_plane()
@@ -197,8 +255,8 @@ async def test_the_link_needs_a_certificate_of_an_agent(world: World) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_certificate_is_renewed_with_a_new_key_and_the_old_one_holds(world: World) -> None:
-    """The next certificate opens a stream, and the one before still does."""
+async def test_a_renewed_certificate_ends_the_old_one_once_it_was_used(world: World) -> None:
+    """The old certificate holds until the next one opened a stream, and no longer."""
     async with await world.agent() as agent:
         old = agent.credentials
         key, request = make_csr(None, "")
@@ -207,6 +265,8 @@ async def test_a_certificate_is_renewed_with_a_new_key_and_the_old_one_holds(wor
             renewed = await link_pb2_grpc.LinkServiceStub(channel).RenewCertificate(
                 link_pb2.RenewCertificateRequest(certificate_request_pem=request), timeout=3
             )
+        await agent.connect()
+        assert agent.error is None
         agent.credentials = Credentials(
             authority=renewed.authority_pem,
             certificate=renewed.certificate_pem,
@@ -218,7 +278,8 @@ async def test_a_certificate_is_renewed_with_a_new_key_and_the_old_one_holds(wor
         assert agent.error is None
         agent.credentials = old
         await agent.connect()
-        assert agent.error is None
+        assert agent.error is not None
+        assert explain(agent.error).reason == "CERTIFICATE_SUPERSEDED"
 
 
 @pytest.mark.asyncio

@@ -9,7 +9,7 @@ from cellplane.api.agent.v1 import link_pb2
 from cellplane.api.placement.v1 import cell_revision_pb2, decision_pb2
 from cellplane.api.type.v1 import condition_pb2
 from cellplane.cell.names import CellName
-from tests.service.placement.agent import Agent
+from cellplane.testing.agents import Agent
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 CELL = cell_name()

@@ -72,7 +72,8 @@ async def test_what_is_wanted_while_welcome_is_written_is_sent(tmp_path: Path) -
         min_protocol=PROTOCOL, max_protocol=PROTOCOL, root_digest=desired.root_digest(PLANE)
     )
     wire = Wire(at_welcome=lambda: put(desired, 2, "two"))
-    run = asyncio.create_task(session.run(hello, silence(), wire))
+    first = link_pb2.SyncRequest(hello=hello)
+    run = asyncio.create_task(session.run(first, silence(), wire))
     try:
         async with asyncio.timeout(5):
             want = await wire.wants.get()

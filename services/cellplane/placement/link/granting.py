@@ -87,6 +87,7 @@ class Granting:
                 data_plane_uid=data_plane_pb2.DataPlane.FromString(plane.payload).uid,
                 sealed_key=self._vault.seal(new.uid, key),
                 expire_time=convert.time_of(new.expire_time),
+                readopt=new.readopt,
             ),
         )
         self._tokens[new.uid] = str(token)

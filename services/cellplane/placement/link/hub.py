@@ -62,10 +62,35 @@ class Hub:
 
     def _plane_changed(self, data_plane: str, news: News) -> None:
         session = self._sessions.get(data_plane)
-        if news is News.GONE and session is not None:
+        if session is None:
+            return
+        entry = self._planes.get(data_plane)
+        if news is News.GONE:
             session.end(
                 PermissionDenied(
                     f"data plane {data_plane} was deleted: its agent is not known any more",
                     reason="DATA_PLANE_GONE",
                 )
             )
+        elif news is News.TAKEN:
+            session.end(taken(data_plane))
+        elif entry is not None and entry.plane.banned:
+            session.end(banned(data_plane))
+
+
+def banned(data_plane: str) -> PermissionDenied:
+    """What a shut-out agent is told."""
+    return PermissionDenied(
+        f"data plane {data_plane} is banned: its agent gets nothing until somebody lifts that",
+        reason="DATA_PLANE_BANNED",
+        metadata={"data_plane": data_plane},
+    )
+
+
+def taken(data_plane: str) -> PermissionDenied:
+    """What the agent of a cluster is told that is another data plane now."""
+    return PermissionDenied(
+        f"cluster of data plane {data_plane} is another data plane now: join anew",
+        reason="DATA_PLANE_TAKEN",
+        metadata={"data_plane": data_plane},
+    )

@@ -15,6 +15,7 @@ import structlog
 
 from cellplane.cell.problem import FailedPrecondition, PermissionDenied
 from cellplane.placement.link.authority import AgentAuthority, GrantVault, Signed
+from cellplane.placement.link.hub import banned
 from cellplane.placement.planes import Entry, Planes
 from cellplane.placement.records import Membership
 from cellplane.runtime import grant as grants
@@ -33,6 +34,8 @@ class StoredGrant:
     sealed_key: bytes
     expire_time: datetime
     use_time: datetime | None = None
+    readopt: bool = False
+    """Whether the cluster may be another data plane already, which then loses it."""
 
 
 class GrantStore(Protocol):
@@ -107,12 +110,18 @@ class Joining:
                 reason="DATA_PLANE_GONE",
                 metadata={"data_plane": grant.data_plane},
             )
-        self._refuse_taken(entry, application.cluster_uid)
+        if entry.plane.banned:
+            raise banned(entry.plane.name)
+        others = self._others(entry, grant, application.cluster_uid)
         signed = self._authority.sign(
             application.certificate_request_pem, entry.plane.organization, entry.plane.uid
         )
         if not await self._store.use_grant(grant.name, grant.uid, now):
             raise _used(grant)
+        for other in others:
+            self._log.warning("agent.readopted", data_plane=entry.plane.name, was=other)
+            await self._planes.leave(other)
+            self._on_new_cluster(other)
         before = entry.membership
         if before is not None and before.cluster_uid != application.cluster_uid:
             self._on_new_cluster(entry.plane.name)
@@ -145,17 +154,24 @@ class Joining:
             )
         return grant
 
-    def _refuse_taken(self, entry: Entry, cluster_uid: str) -> None:
+    def _others(self, entry: Entry, grant: StoredGrant, cluster_uid: str) -> list[str]:
+        """The data planes that lose the cluster. Raises where they may not."""
+        found: list[str] = []
         for other in self._planes.by_cluster(cluster_uid):
             if other.plane.name == entry.plane.name:
                 continue
             same = other.plane.organization == entry.plane.organization
+            if same and grant.readopt:
+                found.append(other.plane.name)
+                continue
             who = f"data plane {other.plane.name}" if same else "another data plane"
+            way = "grant it with readopt, or delete that one first" if same else "delete that first"
             raise FailedPrecondition(
-                f"cluster {cluster_uid} is {who} already: delete that one first",
+                f"cluster {cluster_uid} is {who} already: {way}",
                 reason="CLUSTER_JOINED",
                 metadata={"cluster_uid": cluster_uid},
             )
+        return found
 
 
 class _OnNewCluster(Protocol):

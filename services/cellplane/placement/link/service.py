@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 
 from cellplane.api.agent.v1 import join_pb2, join_pb2_grpc, link_pb2, link_pb2_grpc
 from cellplane.cell.problem import Invalid, PermissionDenied
 from cellplane.placement import convert
 from cellplane.placement.link.authority import AgentAuthority
+from cellplane.placement.link.hub import banned, taken
 from cellplane.placement.link.join import Application, Joining
 from cellplane.placement.link.session import Session
 from cellplane.placement.planes import Entry, Planes
 from cellplane.rpc.identity import current_principal
+from cellplane.runtime import pki
 
 
 class JoinService(join_pb2_grpc.JoinServiceServicer):
@@ -73,19 +76,18 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         self, request_iterator: AsyncIterator[link_pb2.SyncRequest], context: Any
     ) -> None:
         """Carry one stream."""
-        entry = self._caller()
+        entry = await self._caller(context)
         requests = aiter(request_iterator)
         first = await anext(requests, None)
         if first is None or first.WhichOneof("message") != "hello":
             raise Invalid("a stream begins with hello: say it first", reason="HELLO_MISSING")
-        await self._new_session(entry.plane.name).run(first.hello, requests, context)
+        await self._new_session(entry.plane.name).run(first, requests, context)
 
     async def RenewCertificate(  # noqa: N802 - the contract's name
         self, request: link_pb2.RenewCertificateRequest, context: Any
     ) -> link_pb2.RenewCertificateResponse:
         """Sign the next certificate of the agent that asks."""
-        del context
-        plane = self._caller().plane
+        plane = (await self._caller(context)).plane
         signed = self._authority.sign(
             request.certificate_request_pem, plane.organization, plane.uid
         )
@@ -95,7 +97,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             expire_time=convert.stamp_of(signed.expire_time),
         )
 
-    def _caller(self) -> Entry:
+    async def _caller(self, context: Any) -> Entry:
         """The data plane of the certificate at hand."""
         who = current_principal()
         entry = self._planes.by_uid(who.data_plane_uid)
@@ -105,4 +107,21 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
                 reason="DATA_PLANE_GONE",
                 metadata={"identity": who.spiffe},
             )
+        name = entry.plane.name
+        if entry.plane.banned:
+            raise banned(name)
+        if entry.membership is None:
+            raise taken(name)
+        if not await self._planes.used(name, issued_time(context)):
+            raise PermissionDenied(
+                f"certificate of {name} was replaced by a newer one that was used: use that",
+                reason="CERTIFICATE_SUPERSEDED",
+                metadata={"data_plane": name},
+            )
         return entry
+
+
+def issued_time(context: Any) -> datetime:
+    """When the certificate of a call was issued, by the clock of who issued it."""
+    (pem,) = context.auth_context()["x509_pem_cert"]
+    return pki.issued(pem)

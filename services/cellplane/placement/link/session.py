@@ -1,16 +1,15 @@
 """One stream of one agent.
 
-Only this side's writer writes and only its reader reads. Of each Cell at most one Want is
-unanswered; whatever is wanted meanwhile is one Want afterwards, made from what is wanted then. The
-base of a Want is what the agent has said that it has; where that is not known, both sides compare.
+Only this side's writer writes and only its reader reads. Messages are counted on both sides, so
+that none is taken twice, late or from another stream. What the agent is to get is in ``wanting``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import structlog
@@ -21,18 +20,14 @@ from cellplane.placement import convert
 from cellplane.placement.desired import Desired
 from cellplane.placement.link import messages
 from cellplane.placement.link.hub import Hub
+from cellplane.placement.link.wanting import Wanting, Write
 from cellplane.placement.planes import BEAT, Planes
 from cellplane.placement.reporter import Reporter
-from cellplane.placement.rollout.bundle import Bundle, since
 from cellplane.placement.slots import Slot
 from cellplane.placement.status.observed import DONE
 from cellplane.runtime.clock import Clock
-from cellplane.runtime.linkdigest import BLOB_LIMIT, PROTOCOL
-
-_MISMATCHES = 3
-"""So often in a row a refused base is answered by comparing; then only a new revision helps."""
-
-Write = Callable[[link_pb2.SyncResponse], Awaitable[None]]
+from cellplane.runtime.linkdigest import PROTOCOL
+from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
 
 
 class Context(Protocol):
@@ -41,15 +36,6 @@ class Context(Protocol):
     async def write(self, message: link_pb2.SyncResponse, /) -> None:
         """Send one message."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A Want that is not answered yet."""
-
-    nonce: str
-    revision: int
-    digest: str
 
 
 class Session:
@@ -75,21 +61,16 @@ class Session:
         self._clock = clock
         self._id = str(uuid.uuid4())
         self._agent_version = ""
-        self._bases: dict[str, int] = {}
-        """What the agent has, by Cell; what is not named it does not have."""
-        self._pending: dict[str, Pending] = {}
-        self._due: dict[str, None] = {}
-        self._compared = False
-        self._ask_compare = False
-        self._mismatches: dict[str, int] = {}
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stir = asyncio.Event()
         self._log = structlog.get_logger().bind(data_plane=data_plane, session=self._id)
+        self._wanting = Wanting(data_plane, desired, self._stir.set, self._log)
+        self._in = Incoming()
+        self._out = Outgoing(0)
 
     def want(self, cell: str) -> None:
         """Something is wanted of a Cell."""
-        self._due[cell] = None
-        self._stir.set()
+        self._wanting.want(cell)
 
     def end(self, error: CellplaneError) -> None:
         """End the stream."""
@@ -98,20 +79,34 @@ class Session:
 
     async def run(
         self,
-        hello: link_pb2.Hello,
+        first: link_pb2.SyncRequest,
         requests: AsyncIterator[link_pb2.SyncRequest],
         context: Context,
     ) -> None:
-        """Carry the stream until either side ends it."""
+        """Carry the stream until either side ends it.
+
+        Args:
+            first: Hello, which the agent opened it with.
+            requests: What the agent says after that.
+            context: Where to answer.
+        """
+        hello = first.hello
         self._check(hello)
+        self._in.take(first.sequence)
+        self._out = Outgoing((secrets.randbits(FIRST_BITS) or 1) if first.sequence else 0)
         self._agent_version = hello.agent_version
         self._hub.enter(self._data_plane, self)
         self._log.info("link.connected", agent=hello.agent_version, instance=hello.instance)
         try:
             await self._planes.heard(self._data_plane)
-            await self._welcome(hello, context)
+
+            async def write(message: link_pb2.SyncResponse) -> None:
+                message.sequence = self._out.number()
+                await context.write(message)
+
+            await self._welcome(hello, write, tail=bool(first.sequence))
             reader = asyncio.create_task(self._read(requests))
-            writer = asyncio.create_task(self._write(context.write))
+            writer = asyncio.create_task(self._write(write))
             drain = asyncio.create_task(self._hub.draining.wait())
             tasks: set[asyncio.Task[Any]] = {reader, writer, drain}
             try:
@@ -120,7 +115,7 @@ class Session:
                 if drain.done() and not writer.done():
                     writer.cancel()
                     await asyncio.wait({writer})
-                    await context.write(_drain("the control plane restarts"))
+                    await write(_drain("the control plane restarts"))
             finally:
                 for task in tasks:
                     task.cancel()
@@ -149,7 +144,7 @@ class Session:
                 metadata={"epoch": str(self._epoch)},
             )
 
-    async def _welcome(self, hello: link_pb2.Hello, context: Context) -> None:
+    async def _welcome(self, hello: link_pb2.Hello, write: Write, *, tail: bool) -> None:
         slots = self._desired.delivered(self._data_plane)
         equal = hello.root_digest == self._desired.root_digest(self._data_plane)
         same = equal and all(slot.settled for slot in slots)
@@ -158,38 +153,39 @@ class Session:
         entry = self._planes.get(self._data_plane)
         facts = entry.membership.facts if entry is not None and entry.membership else None
         ways = link_pb2.Welcome.Resume
-        await context.write(
+        resume = ways.SAME if same else ways.COMPARE
+        if not same and not equal and tail and self._wanting.resume(hello.root_digest):
+            resume = ways.TAIL
+        await write(
             link_pb2.SyncResponse(
                 welcome=link_pb2.Welcome(
                     session=self._id,
                     protocol=PROTOCOL,
                     epoch=self._epoch,
-                    resume=ways.SAME if same else ways.COMPARE,
+                    resume=resume,
                     beat_interval_millis=round(BEAT.total_seconds() * 1000),
                     facts_digest=facts.digest if facts is not None else "",
                 )
             )
         )
-        if same:
-            self._compared = True
-            for cell, revision, digest in agreed:
-                self._agree(cell, revision, digest)
-            self._stir.set()
-        else:
-            await context.write(link_pb2.SyncResponse(compare=link_pb2.Compare()))
-
-    def _agree(self, cell: str, revision: int, digest: str) -> None:
-        self._bases[cell] = revision
-        self._desired.accepted(cell, self._data_plane, revision, digest)
+        if resume == ways.SAME:
+            self._wanting.agree(agreed)
+        elif resume == ways.COMPARE:
+            await write(link_pb2.SyncResponse(compare=link_pb2.Compare()))
 
     async def _read(self, requests: AsyncIterator[link_pb2.SyncRequest]) -> None:
         async for request in requests:
+            if self._ended.done():
+                # Another stream of this identity counts by now, or none at all.
+                return
             await self._planes.heard(self._data_plane)
+            if not self._in.take(request.sequence):
+                continue
             match request.WhichOneof("message"):
                 case "inventory":
-                    self._take_inventory(request.inventory)
+                    self._wanting.take_inventory(request.inventory)
                 case "reply":
-                    self._take_reply(request.reply)
+                    self._wanting.take_reply(request.reply)
                 case "applied":
                     await self._take_applied(request.applied)
                 case "report":
@@ -206,67 +202,12 @@ class Session:
                 case _:
                     pass
 
-    def _take_inventory(self, inventory: link_pb2.Inventory) -> None:
-        stored = {c.cell: c for c in inventory.cells}
-        self._bases.clear()
-        self._pending.clear()
-        for slot in self._desired.delivered(self._data_plane):
-            known = stored.pop(slot.cell, None)
-            seen = slot.observed
-            if known is None:
-                self._desired.accepted(slot.cell, self._data_plane, 0, "")
-            elif (known.revision, known.digest) == (slot.bundle.revision, slot.digest):
-                self._agree(slot.cell, slot.bundle.revision, slot.digest)
-                if known.applied and not slot.bundle.removed:
-                    self._desired.applied(
-                        slot.cell, self._data_plane, known.revision, (), complete=True
-                    )
-                continue
-            elif (known.revision, known.digest) == (seen.accepted_revision, seen.accepted_digest):
-                self._bases[slot.cell] = known.revision
-            self._due[slot.cell] = None
-        for cell, has in stored.items():
-            # Absence never deletes: somebody has to look at these.
-            self._log.warning("link.unknown_cell", cell=cell, revision=has.revision)
-        self._compared = True
-        self._stir.set()
-
-    def _take_reply(self, reply: link_pb2.Reply) -> None:
-        pending = self._pending.get(reply.cell)
-        if pending is None or pending.nonce != reply.nonce:
-            return
-        del self._pending[reply.cell]
-        verdicts = link_pb2.Reply.Verdict
-        match reply.verdict:
-            case verdicts.ACCEPTED:
-                self._bases[reply.cell] = pending.revision
-                self._mismatches.pop(reply.cell, None)
-                self._desired.accepted(
-                    reply.cell, self._data_plane, pending.revision, pending.digest
-                )
-                self.want(reply.cell)
-            case verdicts.REJECTED:
-                failures = tuple(messages.failure_of(r) for r in reply.results)
-                self._log.warning("link.rejected", cell=reply.cell, revision=reply.revision)
-                self._desired.rejected(reply.cell, self._data_plane, pending.revision, failures)
-                slot = self._desired.slot(reply.cell, self._data_plane)
-                if slot is not None and slot.bundle.revision != pending.revision:
-                    self.want(reply.cell)
-            case _:
-                self._log.info("link.base_mismatch", cell=reply.cell, stored=reply.stored_revision)
-                count = self._mismatches.get(reply.cell, 0) + 1
-                self._mismatches[reply.cell] = count
-                if count <= _MISMATCHES:
-                    self._compared = False
-                    self._ask_compare = True
-                    self._stir.set()
-
     async def _take_applied(self, applied: link_pb2.Applied) -> None:
         slot = self._placed(applied.cell, "applied")
         if slot is None:
             return
         if applied.removed:
-            self._bases.pop(applied.cell, None)
+            self._wanting.forget(applied.cell)
             gone = await self._desired.forget(
                 applied.cell, self._data_plane, revision=applied.revision
             )
@@ -309,11 +250,7 @@ class Session:
     async def _write(self, write: Write) -> None:
         beat = self._clock.monotonic() + BEAT.total_seconds()
         while True:
-            if self._ask_compare:
-                self._ask_compare = False
-                await write(link_pb2.SyncResponse(compare=link_pb2.Compare()))
-            if self._compared:
-                await self._write_wants(write)
+            await self._wanting.write(write)
             left = beat - self._clock.monotonic()
             if left <= 0:
                 await write(link_pb2.SyncResponse(beat=link_pb2.Beat()))
@@ -325,65 +262,6 @@ class Session:
             except TimeoutError:
                 continue
             self._stir.clear()
-
-    async def _write_wants(self, write: Write) -> None:
-        while self._due and self._compared:
-            cell = next(iter(self._due))
-            del self._due[cell]
-            slot = self._desired.slot(cell, self._data_plane)
-            if slot is None or not slot.bundle.revision or cell in self._pending:
-                continue
-            if self._bases.get(cell, 0) != slot.bundle.revision:
-                await self._write_want(slot, write)
-
-    async def _write_want(self, slot: Slot, write: Write) -> None:
-        bundle, digest = slot.bundle, slot.digest
-        base = self._bases.get(slot.cell, 0)
-        delta = since(bundle, base)
-        digests = [o.digest for o in delta.changed]
-        contents = await self._desired.contents(digests)
-        missing = [d for d in digests if d not in contents]
-        if missing:
-            # Replaced while it was read: what replaced it is due already.
-            self._log.warning("link.contents_missing", cell=slot.cell, count=len(missing))
-            if slot.bundle is not bundle:
-                self._due[slot.cell] = None
-            return
-        nonce = uuid.uuid4().hex
-        self._pending[slot.cell] = Pending(nonce=nonce, revision=bundle.revision, digest=digest)
-        for blob in blobs(list(dict.fromkeys(digests)), contents):
-            await write(link_pb2.SyncResponse(blob=blob))
-        want = want_of(slot, bundle, digest, base, nonce)
-        want.objects.extend(messages.object_to_wire(o) for o in delta.changed)
-        want.removals.extend(messages.key_to_wire(k) for k in delta.removals)
-        await write(link_pb2.SyncResponse(want=want))
-
-
-def want_of(slot: Slot, bundle: Bundle, digest: str, base: int, nonce: str) -> link_pb2.Want:
-    """A Want without its objects."""
-    return link_pb2.Want(
-        cell=slot.cell,
-        revision=bundle.revision,
-        base_revision=base,
-        nonce=nonce,
-        digest=digest,
-        namespace=slot.namespace,
-        removed=bundle.removed,
-    )
-
-
-def blobs(digests: list[str], contents: dict[str, bytes]) -> list[link_pb2.Blob]:
-    """Contents, in messages of a limited size."""
-    found: list[link_pb2.Blob] = []
-    size = BLOB_LIMIT
-    for digest in digests:
-        content = contents[digest]
-        if size + len(content) > BLOB_LIMIT:
-            found.append(link_pb2.Blob())
-            size = 0
-        found[-1].contents.append(content)
-        size += len(content)
-    return found
 
 
 def _drain(reason: str) -> link_pb2.SyncResponse:

@@ -129,6 +129,8 @@ class DataPlane(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     CELL_COUNT_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    HELD_REMOVALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/dataPlanes/*`."""
     uid: _builtins.str
@@ -161,6 +163,10 @@ class DataPlane(_message.Message):
     """Version of its agent."""
     cell_count: _builtins.int
     """How many Cells are on it."""
+    banned: _builtins.bool
+    """Whether its agent is shut out: its stream ends at once, and it gets neither
+    another one nor a certificate. What runs on the cluster, runs on.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -207,6 +213,10 @@ class DataPlane(_message.Message):
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_condition_pb2.Condition]:
         """What was observed: `Joined`, `Connected`, `PlatformReady`."""
 
+    @_builtins.property
+    def held_removals(self) -> Global___HeldRemovals:
+        """Removals that wait for a confirmation, as they are many; unset without any."""
+
     def __init__(
         self,
         *,
@@ -235,14 +245,54 @@ class DataPlane(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         conditions: _abc.Iterable[_condition_pb2.Condition] | None = ...,
         cell_count: _builtins.int = ...,
+        banned: _builtins.bool = ...,
+        held_removals: Global___HeldRemovals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "profile", b"profile", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "held_removals", b"held_removals", "last_seen_time", b"last_seen_time", "profile", b"profile", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "cost", b"cost", "create_time", b"create_time", "display_name", b"display_name", "drained", b"drained", "etag", b"etag", "internal_networks", b"internal_networks", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "outside_scores", b"outside_scores", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "annotations", b"annotations", "banned", b"banned", "capacity", b"capacity", "cell_count", b"cell_count", "conditions", b"conditions", "cordoned", b"cordoned", "cost", b"cost", "create_time", b"create_time", "display_name", b"display_name", "drained", b"drained", "etag", b"etag", "held_removals", b"held_removals", "internal_networks", b"internal_networks", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "outside_scores", b"outside_scores", "profile", b"profile", "reconciling", b"reconciling", "state", b"state", "taints", b"taints", "uid", b"uid", "update_time", b"update_time", "westbound_host", b"westbound_host", "westbound_port", b"westbound_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DataPlane: _TypeAlias = DataPlane  # noqa: Y015
+
+@_typing.final
+class HeldRemovals(_message.Message):
+    """Removals that wait. More than 20 objects, and more than a quarter of all that
+    a data plane has, are not removed before somebody says that it is meant so.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    object_count: _builtins.int
+    """How many objects are to be removed."""
+    total_count: _builtins.int
+    """How many objects the data plane has, with those."""
+    digest: _builtins.str
+    """Changes with what is to be removed; a confirmation names it."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The Cells that they belong to, sorted."""
+
+    def __init__(
+        self,
+        *,
+        object_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        cells: _abc.Iterable[_builtins.str] | None = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "digest", b"digest", "object_count", b"object_count", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldRemovals: _TypeAlias = HeldRemovals  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
@@ -651,3 +701,55 @@ class PlanDataPlaneDeletionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanDataPlaneDeletionResponse: _TypeAlias = PlanDataPlaneDeletionResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmRemovalsRequest(_message.Message):
+    """Confirms removals that wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The data plane's name: `organizations/*/dataPlanes/*`."""
+    digest: _builtins.str
+    """`HeldRemovals.digest` as it was read. If something else is to be removed by
+    now, the call is `ABORTED`.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmRemovalsRequest: _TypeAlias = ConfirmRemovalsRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmRemovalsResponse(_message.Message):
+    """What was confirmed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMOVALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def removals(self) -> Global___HeldRemovals:
+        """The removals that go on now."""
+
+    def __init__(
+        self,
+        *,
+        removals: Global___HeldRemovals | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["removals", b"removals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removals", b"removals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmRemovalsResponse: _TypeAlias = ConfirmRemovalsResponse  # noqa: Y015

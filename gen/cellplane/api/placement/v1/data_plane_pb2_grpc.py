@@ -71,6 +71,11 @@ class DataPlaneServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.DeleteDataPlaneRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ConfirmRemovals = channel.unary_unary(
+                '/cellplane.api.placement.v1.DataPlaneService/ConfirmRemovals',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsResponse.FromString,
+                _registered_method=True)
 
 
 class DataPlaneServiceServicer:
@@ -130,6 +135,13 @@ class DataPlaneServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmRemovals(self, request, context):
+        """Lets removals go on that wait because they are many; see `HeldRemovals`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DataPlaneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -167,6 +179,11 @@ def add_DataPlaneServiceServicer_to_server(servicer, server):
                     servicer.DeleteDataPlane,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.DeleteDataPlaneRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ConfirmRemovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmRemovals,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +376,33 @@ class DataPlaneService:
             '/cellplane.api.placement.v1.DataPlaneService/DeleteDataPlane',
             cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.DeleteDataPlaneRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmRemovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DataPlaneService/ConfirmRemovals',
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_data__plane__pb2.ConfirmRemovalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,8 @@ class DataPlaneServiceStub:
     """Deletes a data plane. Refused with `FAILED_PRECONDITION`, naming what stands in the way,
     where something belongs to it and `force` is not set.
     """
+    ConfirmRemovals: _grpc.UnaryUnaryMultiCallable[_data_plane_pb2.ConfirmRemovalsRequest, _data_plane_pb2.ConfirmRemovalsResponse]
+    """Lets removals go on that wait because they are many; see `HeldRemovals`."""
 
 @_typing.type_check_only
 class DataPlaneServiceAsyncStub(DataPlaneServiceStub):
@@ -82,6 +84,8 @@ class DataPlaneServiceAsyncStub(DataPlaneServiceStub):
     """Deletes a data plane. Refused with `FAILED_PRECONDITION`, naming what stands in the way,
     where something belongs to it and `force` is not set.
     """
+    ConfirmRemovals: _aio.UnaryUnaryMultiCallable[_data_plane_pb2.ConfirmRemovalsRequest, _data_plane_pb2.ConfirmRemovalsResponse]  # type: ignore[assignment]
+    """Lets removals go on that wait because they are many; see `HeldRemovals`."""
 
 class DataPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps data planes."""
@@ -148,5 +152,13 @@ class DataPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a data plane. Refused with `FAILED_PRECONDITION`, naming what stands in the way,
         where something belongs to it and `force` is not set.
         """
+
+    @_abc_1.abstractmethod
+    def ConfirmRemovals(
+        self,
+        request: _data_plane_pb2.ConfirmRemovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_data_plane_pb2.ConfirmRemovalsResponse, _abc.Awaitable[_data_plane_pb2.ConfirmRemovalsResponse]]:
+        """Lets removals go on that wait because they are many; see `HeldRemovals`."""
 
 def add_DataPlaneServiceServicer_to_server(servicer: DataPlaneServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

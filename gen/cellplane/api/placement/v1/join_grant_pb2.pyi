@@ -62,6 +62,7 @@ class JoinGrant(_message.Message):
     AUTHORITY_DIGEST_FIELD_NUMBER: _builtins.int
     JOIN_ADDRESS_FIELD_NUMBER: _builtins.int
     LINK_ADDRESS_FIELD_NUMBER: _builtins.int
+    READOPT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/joinGrants/*`."""
     uid: _builtins.str
@@ -86,6 +87,10 @@ class JoinGrant(_message.Message):
     """Where the agent joins: `host:port`."""
     link_address: _builtins.str
     """Where the agent keeps its stream: `host:port`."""
+    readopt: _builtins.bool
+    """Whether the cluster may be another data plane of the organization already:
+    that one loses it. Without it such a cluster is refused.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -129,10 +134,11 @@ class JoinGrant(_message.Message):
         authority_digest: _builtins.str = ...,
         join_address: _builtins.str = ...,
         link_address: _builtins.str = ...,
+        readopt: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "ttl", b"ttl", "update_time", b"update_time", "use_time", b"use_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "authority_digest", b"authority_digest", "create_time", b"create_time", "data_plane", b"data_plane", "display_name", b"display_name", "etag", b"etag", "expire_time", b"expire_time", "join_address", b"join_address", "link_address", b"link_address", "name", b"name", "reconciling", b"reconciling", "token", b"token", "ttl", b"ttl", "uid", b"uid", "update_time", b"update_time", "use_time", b"use_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "authority_digest", b"authority_digest", "create_time", b"create_time", "data_plane", b"data_plane", "display_name", b"display_name", "etag", b"etag", "expire_time", b"expire_time", "join_address", b"join_address", "link_address", b"link_address", "name", b"name", "readopt", b"readopt", "reconciling", b"reconciling", "token", b"token", "ttl", b"ttl", "uid", b"uid", "update_time", b"update_time", "use_time", b"use_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,17 +1,20 @@
-"""An agent that speaks the real protocol over real mTLS, with a cluster that does what it is told.
+"""A simulated agent: the real protocol over real mTLS, with a cluster that does what it is told.
 
-Everything of the link is real: the join, the certificates, the stream. Only the cluster behind it
-is a table in memory, which says of each object that it was applied.
+Everything of the link is real: the join, the certificates, the stream, the counted messages. Only
+the cluster behind it is a table in memory, which says of each object that it was applied. It says
+so itself: its data plane has the label ``cellplane.dev/simulated`` and enforcement ``SIMULATED``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import ssl
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -21,12 +24,19 @@ from cellplane.api.type.v1 import compile_pb2, condition_pb2
 from cellplane.rpc.tls import Pem, client_credentials
 from cellplane.runtime import grant as grants
 from cellplane.runtime.linkdigest import PROTOCOL, DigestedObject, objects_digest, root_digest
+from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
 from cellplane.runtime.pki import digest_of, make_csr
 
 DEADLINE = 10.0
+VERSION = "0.0.0-simulated"
+SIMULATED = {"cellplane.dev/simulated": "true"}
 CAPABILITIES = ("cert-manager", "gateway", "gateway.envoy", "networkpolicy.cilium")
 
 Key = tuple[str, str, str, str]
+
+
+class ProtocolBroken(AssertionError):
+    """The control plane broke a rule of the link."""
 
 
 @dataclass(slots=True)
@@ -76,7 +86,7 @@ async def join(
 ) -> Credentials:
     """Join as an agent does. ``change`` spoils the request, ``csr`` is one of another making."""
     authority = await fetch_authority(join_address)
-    assert digest_of(authority) == authority_digest
+    _require(digest_of(authority) == authority_digest, "the authority has the digest of the grant")
     key, request_pem = csr or make_csr(None, "")
     request = join_pb2.JoinRequest(
         grant=grant,
@@ -88,7 +98,7 @@ async def join(
             authority_pem=authority,
             cluster_uid=cluster_uid,
         ),
-        agent_version="0.0.0-test",
+        agent_version=VERSION,
     )
     if change is not None:
         change(request)
@@ -119,7 +129,7 @@ class Agent:
             kubernetes_version="v1.34.0",
             enforcement=compile_pb2.Enforcement.Value(f"ENFORCEMENT_{enforcement}"),
             capabilities=CAPABILITIES,
-            labels={"topology.kubernetes.io/region": "eu"},
+            labels={"topology.kubernetes.io/region": "eu", **SIMULATED},
             node_count=1,
         )
         self.stored: dict[str, Stored] = {}
@@ -137,6 +147,10 @@ class Agent:
         self.epoch = 0
         self.answer: Callable[[link_pb2.Want], link_pb2.Reply.Verdict.ValueType] | None = None
         """Decides on a Want in place of the agent."""
+        self.counts = True
+        """Whether it counts its messages, as agents since 0.2 do."""
+        self._out, self._in = Outgoing(0), Incoming()
+        self._one_at_a_time = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._call: grpc.aio.StreamStreamCall[link_pb2.SyncRequest, link_pb2.SyncResponse] | None
         self._call = None
@@ -168,7 +182,10 @@ class Agent:
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )
-        self._call = link_pb2_grpc.LinkServiceStub(self._channel).Sync()
+        sync: Any = link_pb2_grpc.LinkServiceStub(self._channel).Sync
+        self._call = sync()
+        self._out = Outgoing((random.getrandbits(FIRST_BITS) or 1) if self.counts else 0)
+        self._in = Incoming()
         self.sent = self.received = 0
         seen = len(self.welcomes)
         self._task = asyncio.create_task(self._run(hello))
@@ -181,7 +198,7 @@ class Agent:
             await asyncio.wait({self._task})
             self._task = None
         if self._channel is not None:
-            await self._channel.close()
+            await self._channel.close(None)
             self._channel = None
 
     async def until(self, holds: Callable[[], bool], seconds: float = DEADLINE) -> None:
@@ -192,9 +209,12 @@ class Agent:
     async def say(self, **message: object) -> None:
         """Send one message."""
         request = link_pb2.SyncRequest(**message)  # type: ignore[arg-type]
-        self.sent += request.ByteSize()
-        assert self._call is not None
-        await self._call.write(request)
+        if self._call is None:
+            raise ProtocolBroken("the agent has no stream")
+        async with self._one_at_a_time:
+            request.sequence = self._out.number()
+            self.sent += request.ByteSize()
+            await self._call.write(request)
 
     async def applied(self, cell: str, *, complete: bool = True, **more: object) -> None:
         """Say that what is stored of a Cell is applied."""
@@ -241,20 +261,24 @@ class Agent:
         return root_digest((c, s.revision, s.digest) for c, s in self.stored.items())
 
     async def _run(self, hello: dict[str, object]) -> None:
-        assert self._call is not None
+        call = self._call
+        if call is None:
+            return
         opening: dict[str, object] = {
             "instance": str(uuid.uuid4()),
             "min_protocol": PROTOCOL,
             "max_protocol": PROTOCOL,
             "epoch": self.epoch,
             "root_digest": self.digest(),
-            "agent_version": "0.0.0-test",
+            "agent_version": VERSION,
             "facts_digest": self.facts.digest,
         }
         try:
             await self.say(hello=link_pb2.Hello(**(opening | hello)))  # type: ignore[arg-type]
-            async for response in self._call:
+            async for response in call:
                 self.received += response.ByteSize()
+                if not self._in.take(response.sequence):
+                    continue
                 await self._take(response)
                 async with self._changed:
                     self._changed.notify_all()
@@ -345,11 +369,11 @@ class Agent:
         for reference in want.removals:
             objects.pop(_key(reference), None)
         for wanted in want.objects:
-            assert wanted.digest in self.blobs, "a blob comes before the want that refers to it"
+            _require(wanted.digest in self.blobs, "a blob comes before the want that refers to it")
             objects[_key(wanted.object)] = wanted
         digest = _digest(objects)
         if not want.removed:
-            assert digest == want.digest, f"{want.cell} at {want.revision}"
+            _require(digest == want.digest, f"{want.cell} has its digest at {want.revision}")
         self.stored[want.cell] = Stored(
             revision=want.revision,
             digest=want.digest,
@@ -360,13 +384,18 @@ class Agent:
     async def finish_removal(self, cell: str) -> None:
         """Say that a Cell is gone."""
         stored = self.stored.pop(cell)
-        assert not stored.objects, "nothing is removed that a Want does not name"
+        _require(not stored.objects, "nothing is removed that a Want does not name")
         self.removed.append(cell)
         await self.say(
             applied=link_pb2.Applied(
                 cell=cell, revision=stored.revision, complete=True, removed=True
             )
         )
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise ProtocolBroken(f"a rule of the link was broken: {rule}")
 
 
 def _key(reference: link_pb2.ObjectReference) -> Key:
