@@ -1,0 +1,118 @@
+"""What platform engineers define: types and traits of components, as they are written.
+
+Templates, schemas and values are JSON, with ``${…}`` for expressions; ``model/template`` gives them
+their meaning. Field names are those of the contract (``type/v1/definition.proto``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class RequiredPolicy(Enum):
+    """What an endpoint that gateways lead to must have a traffic policy for."""
+
+    AUTHENTICATION = "AUTHENTICATION"
+    RATE_LIMIT = "RATE_LIMIT"
+    TIMEOUT = "TIMEOUT"
+    RETRY = "RETRY"
+    CORS = "CORS"
+
+
+class PatchAction(Enum):
+    """What a patch does at a path; the words of RFC 6902."""
+
+    ADD = "ADD"
+    REPLACE = "REPLACE"
+    REMOVE = "REMOVE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceTemplate:
+    """One object, or one for each item of a list."""
+
+    template: str
+    """Its id, unique in the definition."""
+    manifest: Mapping[str, Any]
+    include_when: str = ""
+    for_each: str = ""
+    variable: str = ""
+    """What an item is called in expressions; empty is ``item``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchTarget:
+    """Which objects are patched: all that meet everything that is set."""
+
+    kind: str = ""
+    api_version: str = ""
+    template: str = ""
+    where: str = ""
+    """An expression about ``resource``, the object as it was before any patch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchOperation:
+    """One operation at a JSON pointer, whose steps may be ``[name=x]`` in lists."""
+
+    action: PatchAction
+    path: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What is changed of objects."""
+
+    target: PatchTarget
+    include_when: str = ""
+    for_each: str = ""
+    variable: str = ""
+    operations: tuple[PatchOperation, ...] = ()
+    merge: Mapping[str, Any] | None = None
+    """Merged into the object: maps by key, lists of named items by name, all else replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationRule:
+    """What must be true of a component, and what its developer is told if it is not."""
+
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A version of a type or of a trait."""
+
+    definition: str
+    """Name of the version."""
+    parameters: Mapping[str, Any] | None = None
+    environment_parameters: Mapping[str, Any] | None = None
+    resources: tuple[ResourceTemplate, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    validations: tuple[ValidationRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedTrait:
+    """A trait of one component, with what it is given."""
+
+    instance: str
+    """Its id, unique in the component."""
+    definition: Definition
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedType:
+    """The type of one component, with what it is given and what is added to it."""
+
+    definition: Definition | None = None
+    """Unset: the one that comes with cellplane for the component's kind."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    environment_parameters: Mapping[str, Any] = field(default_factory=dict)
+    traits: tuple[ResolvedTrait, ...] = ()
