@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from cellplane.cell.protocol import Protocol
+from cellplane.cell.rules import OwnedRules
 from cellplane.cell.traffic import TrafficPolicy
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.cell.workload import ComponentKind, Workload
@@ -161,6 +162,8 @@ class CellFrame:
     public_domain: str = ""
     organization_domain: str = ""
     outbound: tuple[OutboundConnection, ...] = ()
+    rules: tuple[OwnedRules, ...] = ()
+    """What of the platform's rules objects must keep; the wider level first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

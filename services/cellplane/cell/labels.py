@@ -26,6 +26,9 @@ EGRESS_GATEWAY: Final = "cellplane.dev/egress-gateway"
 PLATFORM: Final = "cellplane.dev/platform"
 """On namespaces that only the platform owns: ``gateways``, ``observability``."""
 
+OWN: Final = "label.cellplane.dev/"
+"""Before the keys of a component's own labels; on objects only, never in a selector."""
+
 OWNER: Final = "cellplane.dev/owner"
 """Annotation: name of the Cell. Only objects that carry it are ever removed."""
 

@@ -54,6 +54,7 @@ TABLE: Final[dict[str, Entry]] = {
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
     "restore": Entry("cellplane.cli.backup", "restore", "Put the databases of a backup back."),
+    "rules": Entry("cellplane.cli.rules", "app", "See who keeps the platform's rules."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),
     "score": Entry("cellplane.cli.score", "app", "Read and write score.yaml, without a server."),
     "serve": Entry("cellplane.cli.serve", "serve", "Run one service in the foreground."),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from cellplane.cli.engine import Client
     from cellplane.cli.render.tree import Branch
 
+_OWN = ("Resolved", "Compliant", "Placed")
+"""Conditions of a Cell that none of its data planes has."""
+
 
 def status(
     project: Annotated[
@@ -139,7 +142,7 @@ def _cell(cell: Any, health: Any, everything: bool) -> Branch:
         text=f"{cell.name.rsplit('/', 1)[-1]}  revision {cell.revision}",
         health=_health_word(cell.health),
         # Those of data planes stand with their data plane.
-        notes=[*_open_conditions(c for c in cell.conditions if c.type in ("Resolved", "Placed"))],
+        notes=[*_open_conditions(c for c in cell.conditions if c.type in _OWN)],
     )
     objects = {p.data_plane: p for p in health.data_planes} if health is not None else {}
     for plane in cell.data_planes:
@@ -217,13 +220,14 @@ def _object(item: Any) -> Branch:
 
 
 def _open_conditions(conditions: Iterable[Any]) -> Iterator[str]:
-    """What does not hold: the first step on the way to Ready, and isolation."""
+    """What does not hold: the first step on the way to Ready, and what stands beside it."""
     on_the_way = True
     for condition in conditions:
         word = condition.Status.Name(condition.status)
-        if word == "TRUE" or not (on_the_way or condition.type == "Isolated"):
+        aside = condition.type in ("Compliant", "Isolated")
+        if word == "TRUE" or not (on_the_way or aside):
             continue
-        on_the_way = on_the_way and condition.type == "Isolated"
+        on_the_way = on_the_way and aside
         text = f"{condition.type} {word.lower()}: {condition.reason}"
         yield f"{text}: {condition.message}" if condition.message else text
 

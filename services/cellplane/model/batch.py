@@ -136,6 +136,23 @@ def complete(codecs: Codecs, kind: Kind, message: Any) -> None:
             pass
 
 
+def is_new_intent(change: Change) -> bool:
+    """Tell whether a component becomes another release."""
+    return change.old is None or change.old.latest_release != change.new.latest_release
+
+
+def is_deployed_now(change: Change) -> bool:
+    """Tell whether a component goes to its pipeline's first environment by this change."""
+    if not auto_deploys(change.new):
+        return False
+    return is_new_intent(change) or not auto_deploys(change.old)
+
+
+def auto_deploys(component: component_pb2.Component) -> bool:
+    """Tell whether each change of a component is deployed at once."""
+    return component.auto_deploy if component.HasField("auto_deploy") else True
+
+
 def names_of(changes: Collection[Change]) -> str:
     """The first few names, for a message."""
     names = [change.name for change in changes]

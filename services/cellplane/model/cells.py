@@ -13,7 +13,10 @@ from cellplane.api.model.v1 import cell_pb2
 from cellplane.api.type.v1 import condition_pb2, problem_pb2
 
 RESOLVED = "Resolved"
+COMPLIANT = "Compliant"
 READY = "Ready"
+_OWN = (RESOLVED, COMPLIANT)
+"""What the model itself says of a Cell; all else is reported."""
 _TRUE = condition_pb2.Condition.TRUE
 _FALSE = condition_pb2.Condition.FALSE
 
@@ -29,11 +32,35 @@ def resolved_condition(
         type=RESOLVED,
         status=_FALSE if problems else _TRUE,
         reason=_camel(problems[0].reason) if problems else "Resolved",
-        message=_summary(problems),
+        message=_summary(problems) or "every reference is bound",
         observed_revision=revision,
         terminal=bool(problems),
     )
-    old = next((c for c in before.conditions if c.type == RESOLVED), None) if before else None
+    return _since(before, condition, now)
+
+
+def compliant_condition(
+    before: cell_pb2.Cell | None,
+    violations: Sequence[problem_pb2.Problem],
+    revision: int,
+    now: datetime,
+) -> condition_pb2.Condition:
+    """Whether the Cell keeps the rules of the platform; it runs on if not."""
+    condition = condition_pb2.Condition(
+        type=COMPLIANT,
+        status=_FALSE if violations else _TRUE,
+        reason=_camel(violations[0].reason) if violations else "Compliant",
+        message=_summary(violations) or "every rule of the platform is kept",
+        observed_revision=revision,
+    )
+    return _since(before, condition, now)
+
+
+def _since(
+    before: cell_pb2.Cell | None, condition: condition_pb2.Condition, now: datetime
+) -> condition_pb2.Condition:
+    seen = before.conditions if before else ()
+    old = next((c for c in seen if c.type == condition.type), None)
     if old is not None and old.status == condition.status:
         condition.last_transition_time.CopyFrom(old.last_transition_time)
     else:
@@ -43,7 +70,7 @@ def resolved_condition(
 
 def _summary(problems: Sequence[problem_pb2.Problem]) -> str:
     if not problems:
-        return "every reference is bound"
+        return ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{problems[0].resource}: {problems[0].field}: {problems[0].message}{more}"
 
@@ -56,7 +83,7 @@ def status_of(report: cell_pb2.Cell) -> cell_pb2.Cell:
     """What of a report is an observation; the rest is the model's own to say."""
     status = cell_pb2.Cell(
         health=report.health,
-        conditions=[c for c in report.conditions if c.type != RESOLVED],
+        conditions=[c for c in report.conditions if c.type not in _OWN],
         data_planes=report.data_planes,
         components=report.components,
     )
@@ -100,7 +127,7 @@ def view(wanted: cell_pb2.Cell, status: cell_pb2.Cell | None) -> cell_pb2.Cell:
 
 def _observed(cell: cell_pb2.Cell) -> int:
     """The revision that the last report is about; 0 if there was none."""
-    seen = {c.type: c.observed_revision for c in cell.conditions if c.type != RESOLVED}
+    seen = {c.type: c.observed_revision for c in cell.conditions if c.type not in _OWN}
     return seen.get(READY, max(seen.values(), default=0))
 
 

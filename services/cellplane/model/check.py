@@ -10,8 +10,9 @@ from typing import Any
 from cellplane.api.model.v1 import release_pb2
 from cellplane.api.type.v1 import endpoint_pb2
 from cellplane.cell.problem import Findings, Problem
-from cellplane.model.batch import Batch, Change
+from cellplane.model.batch import Batch, Change, auto_deploys, is_deployed_now, is_new_intent
 from cellplane.model.catalog.check import SchemaChecker
+from cellplane.model.compliance import Admission
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
 from cellplane.model.domain.kinds import (
@@ -22,7 +23,7 @@ from cellplane.model.domain.kinds import (
     parent_of,
     project_of,
 )
-from cellplane.model.domain.promote import edges
+from cellplane.model.domain.promote import edges, first_environment
 from cellplane.model.domain.references import Resource, check_references, references_of
 from cellplane.model.domain.resources import (
     Component,
@@ -63,6 +64,7 @@ class Checker:
         schemas: SchemaChecker,
     ) -> None:
         self._quotas = quotas
+        self._admission = Admission(codecs)
         self._codecs = codecs
         self._schemas = schemas
         self._repository = repository
@@ -98,6 +100,7 @@ class Checker:
         for name, problem in (
             *await self._check_callers(tx, batch),
             *await self._schemas.check(tx, batch),
+            *await self._admission.check(tx, batch, await self._placed(tx, batch)),
         ):
             found[name].append(problem)
         answer = {
@@ -140,6 +143,40 @@ class Checker:
             if message is not None
         }
         await batch.look_up(tx, pipelines)
+
+    async def _placed(self, tx: Transaction, batch: Batch) -> list[tuple[str, str, Component]]:
+        """What a batch deploys: the resource that says so, the environment, the component there.
+
+        The environment is empty for what is written and not deployed by that.
+        """
+        found: list[tuple[str, str, Component]] = []
+        components = [
+            c
+            for c in batch.of_kind(Kind.COMPONENT)
+            if c.new and (is_new_intent(c) or is_deployed_now(c))
+        ]
+        await batch.look_up(tx, {project_of(c.name) for c in components})
+        projects = {c.name: batch.message(project_of(c.name)) for c in components}
+        await batch.look_up(tx, {p.deployment_pipeline for p in projects.values() if p})
+        for change in components:
+            component, project = batch.component(change.name), projects[change.name]
+            pipeline = project and batch.resource(
+                Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline
+            )
+            first = ""
+            if isinstance(pipeline, DeploymentPipeline) and edges(pipeline):
+                first = first_environment(pipeline) if auto_deploys(change.new) else ""
+            if component is not None:
+                found.append((change.name, first, component))
+        for change in batch.of_kind(Kind.DEPLOYMENT):
+            written = batch.resource(change.kind, change.name) if change.new else None
+            release = batch.message(written.release) if isinstance(written, Deployment) else None
+            if isinstance(written, Deployment) and isinstance(release, release_pb2.Release):
+                own = change.name.rsplit("/", 1)[-1]
+                where = environment_name(organization_of(change.name), own)
+                snapshot = self._codecs.component.to_domain(release.snapshot)
+                found.append((change.name, where, override(snapshot, written.overrides)))
+        return found
 
     def _check_deployment(self, batch: Batch, deployment: Deployment, findings: Findings) -> None:
         component = parent_of(deployment.name)

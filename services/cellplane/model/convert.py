@@ -205,6 +205,7 @@ def intent_of(component: component_pb2.Component) -> component_pb2.Component:
         connections=sorted(component.connections, key=lambda c: c.connection),
         event_channels=component.event_channels,
         data_products=component.data_products,
+        labels=component.labels,
     )
     variables = sorted(intent.workload.env, key=lambda v: v.name)
     del intent.workload.env[:]
@@ -236,6 +237,7 @@ def release_of(component: component_pb2.Component) -> release_pb2.Release:
         connections=component.connections,
         event_channels=component.event_channels,
         data_products=component.data_products,
+        labels=component.labels,
     )
     return release_pb2.Release(
         name=f"{component.name}/releases/r-{digest[:10]}", snapshot=snapshot, digest=digest

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cellplane.api.model.v1 import cell_pb2, component_pb2, deployment_pb2
+from cellplane.api.model.v1 import cell_pb2, deployment_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.cell.visibility import Visibility
-from cellplane.model.batch import Batch, Change, complete
+from cellplane.model.batch import Batch, Change, complete, is_deployed_now, is_new_intent
 from cellplane.model.catalog.effects import Catalog
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
@@ -34,7 +34,7 @@ from cellplane.model.resolution import Resolver, Shift
 from cellplane.store.database import Transaction
 
 _FRAME_FIELDS = {
-    Kind.ORGANIZATION: ("isolation", "encryption", "placement"),
+    Kind.ORGANIZATION: ("isolation", "encryption", "placement", "rules"),
     Kind.ENVIRONMENT: (
         "isolation",
         "encryption",
@@ -42,6 +42,7 @@ _FRAME_FIELDS = {
         "production",
         "effective_public_domain",
         "effective_organization_domain",
+        "rules",
     ),
     Kind.PROJECT: ("placement",),
 }
@@ -79,6 +80,7 @@ class Effects:
         moves = await self._moves(tx, batch, deployments)
         frames = await self._frames(tx, batch)
         secrets = await self._secrets(tx, batch)
+        ruled = {c.name for c in batch.changes if _has_new_rules(c)}
         shifts = {
             environment: Shift(
                 moves=moves.get(environment, {}),
@@ -86,6 +88,7 @@ class Effects:
                 secrets=secrets.get(environment, {}),
                 everything=environment in batch.by_name
                 and _has_new_domain(batch.by_name[environment]),
+                rules=bool(ruled & {environment, organization_of(environment)}),
             )
             for environment in moves.keys() | frames.keys() | secrets.keys()
         }
@@ -106,8 +109,8 @@ class Effects:
     async def _release(self, tx: Transaction, batch: Batch) -> list[Change]:
         """Make releases of components, and deploy those that want it to the first environment."""
         fresh = [c for c in batch.of_kind(Kind.COMPONENT) if c.new is not None]
-        releases = [c.new.latest_release for c in fresh if _is_new_intent(c)]
-        starting = [c.new for c in fresh if _is_deployed_now(c)]
+        releases = [c.new.latest_release for c in fresh if is_new_intent(c)]
+        starting = [c.new for c in fresh if is_deployed_now(c)]
         if not releases and not starting:
             return []
         await batch.look_up(tx, {*releases, *(project_of(c.name) for c in starting)})
@@ -256,26 +259,20 @@ def _mentions(resource: Resource) -> tuple[Reference, ...]:
     )
 
 
-def _is_new_intent(change: Change) -> bool:
-    return change.old is None or change.old.latest_release != change.new.latest_release
-
-
-def _is_deployed_now(change: Change) -> bool:
-    if not _auto_deploys(change.new):
-        return False
-    return _is_new_intent(change) or not _auto_deploys(change.old)
-
-
-def _auto_deploys(component: component_pb2.Component) -> bool:
-    return component.auto_deploy if component.HasField("auto_deploy") else True
-
-
 def _differ(old: Any, new: Any, fields: Iterable[str]) -> bool:
     return any(getattr(old, field) != getattr(new, field) for field in fields)
 
 
 def _has_new_domain(change: Change) -> bool:
     return bool(change.old and change.new and _differ(change.old, change.new, _DOMAINS))
+
+
+def _has_new_rules(change: Change) -> bool:
+    return (
+        change.kind in (Kind.ORGANIZATION, Kind.ENVIRONMENT)
+        and bool(change.old and change.new)
+        and _differ(change.old, change.new, ("rules",))
+    )
 
 
 def _is_public(deployed: Deployed) -> bool:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from cellplane.cell.names import CellName
 from cellplane.model.batch import Batch
 from cellplane.model.catalog.in_force import read_grants
+from cellplane.model.compliance import Compliance
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.claims import Claim, claims_of
 from cellplane.model.domain.kinds import Kind, cell_name, project_of
@@ -54,6 +55,8 @@ class Shift:
     """Whether every component must be looked at again."""
     again: frozenset[str] = frozenset()
     """Components that must be looked at again, as they are."""
+    rules: bool = False
+    """Whether rules of the platform changed that hold here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,11 +74,17 @@ class Resolver:
     """Settles environments inside of transactions."""
 
     def __init__(
-        self, codecs: Codecs, repository: Repository, whole: Whole, metrics: ResolutionMetrics
+        self,
+        codecs: Codecs,
+        repository: Repository,
+        whole: Whole,
+        compliance: Compliance,
+        metrics: ResolutionMetrics,
     ) -> None:
         self._codecs = codecs
         self._repository = repository
         self._whole = whole
+        self._compliance = compliance
         self._metrics = metrics
 
     async def settle(self, tx: Transaction, batch: Batch, shifts: Mapping[str, Shift]) -> None:
@@ -100,6 +109,13 @@ class Resolver:
             self._metrics.resolved(name, affected, [row.component for row in changed])
             known = scene.rows.keys()
             await self._repository.write_deployed(tx, changed, known)
+        cells |= await self._compliance.judge(
+            tx,
+            batch,
+            (owners.organization, owners.environment),
+            shift.moves,
+            everything=shift.rules,
+        )
         await self._whole.settle(tx, owners, cells, changed)
 
     async def _spread(self, tx: Transaction, scene: _Scene, shift: Shift) -> set[str]:

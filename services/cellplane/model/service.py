@@ -26,6 +26,7 @@ from cellplane.api.model.v1 import (
     event_subscription_pb2_grpc,
     operation_pb2_grpc,
     organization_pb2_grpc,
+    platform_rules_pb2_grpc,
     project_pb2_grpc,
     promotion_pb2_grpc,
     release_pb2_grpc,
@@ -46,6 +47,7 @@ from cellplane.model.catalog.service import CatalogService
 from cellplane.model.catalog.service_schemas import AccessGrantService, ApiSchemaService
 from cellplane.model.cell_feed import CellFeed
 from cellplane.model.check import Checker
+from cellplane.model.compliance import Compliance
 from cellplane.model.convert import KINDS, Codecs
 from cellplane.model.delete import Deleter
 from cellplane.model.delivery.deliverer import PATIENCE, Deliverer, Network, Patience
@@ -63,6 +65,7 @@ from cellplane.model.service_cells import CellService
 from cellplane.model.service_events import EventSubscriptionService
 from cellplane.model.service_operations import DeletionService, LongRunning, OperationService
 from cellplane.model.service_resources import ResourceService
+from cellplane.model.service_rules import PlatformRuleService
 from cellplane.model.service_standard import (
     ComponentService,
     DeploymentPipelineService,
@@ -149,9 +152,10 @@ async def serve_model(
     codecs = Codecs()
     operations = Operations(resources, records, repository)
     cell_feed = CellFeed(database, repository, operations.waited_for)
-    whole = Whole(codecs, repository, records, cell_feed.ring)
+    compliance = Compliance(codecs, repository)
+    whole = Whole(codecs, repository, records, compliance, cell_feed.ring)
     resolver = Resolver(
-        codecs, repository, whole, metrics or ResolutionMetrics(CollectorRegistry())
+        codecs, repository, whole, compliance, metrics or ResolutionMetrics(CollectorRegistry())
     )
     library, index, rows = Library(), Index(database.dialect), GrantRows()
     register = Register(codecs, records, index)
@@ -292,6 +296,11 @@ async def serve_model(
                 "AccessGrantService",
                 access_grant_pb2_grpc.add_AccessGrantServiceServicer_to_server,
                 AccessGrantService(writes, transactions, records, grants),
+            ),
+            (
+                "PlatformRuleService",
+                platform_rules_pb2_grpc.add_PlatformRuleServiceServicer_to_server,
+                PlatformRuleService(database, records, codecs, compliance),
             ),
             (
                 "WorkloadService",

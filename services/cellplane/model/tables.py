@@ -92,6 +92,20 @@ counters = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
+compliance = sa.Table(
+    "compliance",
+    metadata,
+    sa.Column("environment", Name, primary_key=True),
+    sa.Column("component", Name, primary_key=True),
+    sa.Column("cell", Name, nullable=False),
+    sa.Column("cpu", sa.BigInteger, nullable=False),
+    sa.Column("memory", sa.BigInteger, nullable=False),
+    sa.Column("replicas", sa.BigInteger, nullable=False),
+    sa.Column("storage", sa.BigInteger, nullable=False),
+    sa.Column("violations", sa.LargeBinary),
+    sa.Index("compliance_cell", "cell"),
+)
+
 catalog_offers = sa.Table(
     "catalog_offers",
     metadata,

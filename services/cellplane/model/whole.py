@@ -15,9 +15,11 @@ from cellplane.api.type.v1 import problem_pb2
 from cellplane.cell.cell import CellFrame, OutboundConnection, ResolvedComponent
 from cellplane.cell.names import CellName, last_segment
 from cellplane.cell.plane import EXTERNAL_SECRETS
+from cellplane.cell.problem import Problem
 from cellplane.cell.requirement import PlacementRequirement, narrow
 from cellplane.model.batch import Batch
-from cellplane.model.cells import resolved_condition
+from cellplane.model.cells import compliant_condition, resolved_condition
+from cellplane.model.compliance import Compliance
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import Kind, organization_of
 from cellplane.model.domain.resolve import frame as make_frame
@@ -45,11 +47,13 @@ class Whole:
         codecs: Codecs,
         repository: Repository,
         records: Records,
+        compliance: Compliance,
         on_change: Callable[[], None],
     ) -> None:
         self._codecs = codecs
         self._repository = repository
         self._records = records
+        self._compliance = compliance
         self._on_change = on_change
 
     async def look_up(
@@ -121,7 +125,10 @@ class Whole:
             tx.after_commit(self._on_change)
         if wanted != old:
             await self._repository.write_cell(tx, wanted, is_new=old is None)
-        await self._show(tx, wanted, record, problems)
+        violations = await self._compliance.violations(
+            tx, (owners.organization, owners.environment), name
+        )
+        await self._show(tx, wanted, record, problems, violations)
 
     async def _revise(
         self,
@@ -208,10 +215,16 @@ class Whole:
         row: CellRow,
         record: Record | None,
         problems: list[problem_pb2.Problem],
+        violations: list[Problem] | None,
     ) -> None:
         """Write the Cell as a resource, if a user sees a difference."""
         before: cell_pb2.Cell | None = record.message if record else None
         name = CellName.parse(row.name)
+        now = self._records.clock.now()
+        conditions = [resolved_condition(before, problems, row.revision, now)]
+        broken = [self._codecs.problem.to_wire(v) for v in violations or ()]
+        if violations is not None:
+            conditions.append(compliant_condition(before, broken, row.revision, now))
         cell = cell_pb2.Cell(
             name=row.name,
             project=row.project,
@@ -219,9 +232,8 @@ class Whole:
             namespace=name.namespace if name else "",
             revision=row.revision,
             problems=problems,
-            conditions=[
-                resolved_condition(before, problems, row.revision, self._records.clock.now())
-            ],
+            violations=broken,
+            conditions=conditions,
         )
         if before is not None:
             same = cell_pb2.Cell()

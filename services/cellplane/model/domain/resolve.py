@@ -22,9 +22,11 @@ from cellplane.cell.cell import (
     ResolvedConnection,
     ResolvedEndpoint,
 )
+from cellplane.cell.labels import OWN
 from cellplane.cell.names import CellName, last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.protocol import Protocol
+from cellplane.cell.rules import for_objects
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.model.domain.claims import check_claims, check_hostnames
 from cellplane.model.domain.default import (
@@ -45,6 +47,7 @@ from cellplane.model.domain.resources import (
     Organization,
     SecretReference,
 )
+from cellplane.model.domain.rules import in_force
 from cellplane.model.domain.secrets import SecretKeys, bind_secrets, secrets_of
 from cellplane.model.domain.validate_traffic import check_authorizer_protocol
 
@@ -118,6 +121,7 @@ def resolve(
             ),
             connections=tuple(sorted(connections, key=lambda c: c.connection)),
             secrets=secrets,
+            labels={f"{OWN}{key}": value for key, value in sorted(written.labels.items())},
         )
     )
 
@@ -272,6 +276,7 @@ def frame(
         public_domain=public_domain(environment),
         organization_domain=organization_domain(environment),
         outbound=tuple(sorted(outbound, key=lambda o: (o.component, o.connection.connection))),
+        rules=for_objects(in_force(organization, environment)),
     )
 
 

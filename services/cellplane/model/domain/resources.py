@@ -6,6 +6,7 @@ reads it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -13,6 +14,7 @@ from enum import Enum
 from cellplane.cell.cell import Injection
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.requirement import PlacementRequirement
+from cellplane.cell.rules import PlatformRules
 from cellplane.cell.traffic import TrafficPolicy
 from cellplane.cell.visibility import Encryption, Isolation, Visibility
 from cellplane.cell.workload import (
@@ -54,6 +56,7 @@ class Organization:
     project_quota: int = 0
     """0 is any number."""
     schema_compatibility: SchemaCompatibility = SchemaCompatibility.UNSPECIFIED
+    rules: PlatformRules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Environment:
     production: bool = False
     public_domain: str = ""
     organization_domain: str = ""
+    rules: PlatformRules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +238,7 @@ class Component:
     auto_deploy: bool | None = None
     event_channels: tuple[EventChannel, ...] = ()
     data_products: tuple[DataProduct, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

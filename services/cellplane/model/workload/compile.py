@@ -19,6 +19,7 @@ from cellplane.cell.protocol import TRAITS
 from cellplane.cell.workload import ComponentKind
 from cellplane.model.workload.check import problems
 from cellplane.model.workload.controllers import compile_controller
+from cellplane.model.workload.forbidden import forbidden
 from cellplane.model.workload.objects import component_object, stable_labels
 from cellplane.model.workload.secrets import compile_secrets, secret_problems
 
@@ -35,9 +36,11 @@ def compile(  # noqa: A001 - the word of the field
     manifests: list[Manifest] = [_namespace(cell, plane)] if include_frame else []
     for component in cell.components:
         wrong = [*problems(cell, component), *secret_problems(cell, component, plane)]
+        made = () if wrong else tuple(_component(cell, component))
+        wrong += forbidden(cell, component, made)
         found.extend(wrong)
         if not wrong:
-            manifests.extend(_component(cell, component))
+            manifests.extend(made)
     return Compiled(manifests=in_order(manifests), problems=tuple(found))
 
 

@@ -69,6 +69,7 @@ class Cell(_message.Message):
     DATA_PLANES_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*/cells/*`."""
     uid: _builtins.str
@@ -103,8 +104,8 @@ class Cell(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_condition_pb2.Condition]:
-        """What was observed: `Resolved`, `Placed`, `Compiled`, `Accepted`, `Applied`,
-        `Ready`, `Isolated`.
+        """What was observed: `Resolved`, `Compliant`, `Placed`, `Compiled`, `Accepted`,
+        `Applied`, `Ready`, `Isolated`.
         """
 
     @_builtins.property
@@ -123,6 +124,13 @@ class Cell(_message.Message):
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[_problem_pb2.Problem]:
         """What keeps it from being resolved, if anything does; until it is mended,
         the last whole revision stays in force.
+        """
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_problem_pb2.Problem]:
+        """Rules of the platform that came after what runs, and that it does not keep:
+        it runs on, and the condition `Compliant` says so. A component that is
+        changed must keep them.
         """
 
     def __init__(
@@ -146,10 +154,11 @@ class Cell(_message.Message):
         data_planes: _abc.Iterable[Global___CellDataPlane] | None = ...,
         components: _abc.Iterable[Global___CellComponent] | None = ...,
         problems: _abc.Iterable[_problem_pb2.Problem] | None = ...,
+        violations: _abc.Iterable[_problem_pb2.Problem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "cause", b"cause", "components", b"components", "conditions", b"conditions", "create_time", b"create_time", "data_planes", b"data_planes", "display_name", b"display_name", "environment", b"environment", "etag", b"etag", "health", b"health", "name", b"name", "namespace", b"namespace", "problems", b"problems", "project", b"project", "reconciling", b"reconciling", "revision", b"revision", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "cause", b"cause", "components", b"components", "conditions", b"conditions", "create_time", b"create_time", "data_planes", b"data_planes", "display_name", b"display_name", "environment", b"environment", "etag", b"etag", "health", b"health", "name", b"name", "namespace", b"namespace", "problems", b"problems", "project", b"project", "reconciling", b"reconciling", "revision", b"revision", "uid", b"uid", "update_time", b"update_time", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,6 +119,26 @@ class Component(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -135,6 +155,7 @@ class Component(_message.Message):
     LATEST_RELEASE_FIELD_NUMBER: _builtins.int
     EVENT_CHANNELS_FIELD_NUMBER: _builtins.int
     DATA_PRODUCTS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*/components/*`."""
     uid: _builtins.str
@@ -187,6 +208,12 @@ class Component(_message.Message):
     def data_products(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataProduct]:
         """Data that others may use."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the platform sorts it by, such as `team`. Its objects carry them under
+        `label.cellplane.dev/`.
+        """
+
     def __init__(
         self,
         *,
@@ -206,10 +233,11 @@ class Component(_message.Message):
         latest_release: _builtins.str = ...,
         event_channels: _abc.Iterable[Global___EventChannel] | None = ...,
         data_products: _abc.Iterable[Global___DataProduct] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "data_products", b"data_products", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "event_channels", b"event_channels", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "data_products", b"data_products", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "event_channels", b"event_channels", "labels", b"labels", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
     _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
+from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
 from cellplane.api.type.v1 import traffic_policy_pb2 as _traffic_policy_pb2
 from cellplane.api.type.v1 import workload_pb2 as _workload_pb2
 from collections import abc as _abc
@@ -91,6 +92,7 @@ class CellFrame(_message.Message):
     PUBLIC_DOMAIN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_DOMAIN_FIELD_NUMBER: _builtins.int
     OUTBOUND_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
     """Id of the organization."""
     project: _builtins.str
@@ -117,6 +119,10 @@ class CellFrame(_message.Message):
         the cell's egress gateway is compiled from.
         """
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[_platform_rules_pb2.OwnedRules]:
+        """Rules of the platform that objects must keep, with who set them."""
+
     def __init__(
         self,
         *,
@@ -130,10 +136,11 @@ class CellFrame(_message.Message):
         public_domain: _builtins.str = ...,
         organization_domain: _builtins.str = ...,
         outbound: _abc.Iterable[Global___OutboundConnection] | None = ...,
+        rules: _abc.Iterable[_platform_rules_pb2.OwnedRules] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption", b"encryption", "environment", b"environment", "isolation", b"isolation", "namespace", b"namespace", "organization", b"organization", "organization_domain", b"organization_domain", "outbound", b"outbound", "production", b"production", "project", b"project", "public_domain", b"public_domain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption", b"encryption", "environment", b"environment", "isolation", b"isolation", "namespace", b"namespace", "organization", b"organization", "organization_domain", b"organization_domain", "outbound", b"outbound", "production", b"production", "project", b"project", "public_domain", b"public_domain", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
