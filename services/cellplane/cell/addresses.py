@@ -26,6 +26,9 @@ NORTHBOUND_GATEWAY: Final = "northbound"
 WESTBOUND_GATEWAY: Final = "westbound"
 NORTHBOUND_PORTS: Final = (80, 443)
 WESTBOUND_PORT: Final = 443
+PLAIN_LISTENER: Final = "plain"
+TLS_LISTENER: Final = "tls"
+"""Listeners of the shared gateways; routes of Cells attach to the one that carries TLS."""
 OBSERVABILITY_NAMESPACE: Final = "cellplane-observability"
 COLLECTOR: Final = "collector"
 """Service and service account of the telemetry collector."""
@@ -92,6 +95,11 @@ def public_hosts(frame: CellFrame, endpoint: ResolvedEndpoint) -> tuple[str, ...
 def organization_host(project: str, component: str, endpoint: str, domain: str) -> str:
     """Host under which westbound gateways serve an endpoint: one host for each endpoint."""
     return f"{kube_name(component, endpoint)}.{kube_name(project)}.{domain}"
+
+
+def westbound_name(domain: str) -> str:
+    """Name in the certificate of every westbound gateway; no endpoint's host can be it."""
+    return f"{WESTBOUND_GATEWAY}.{domain}"
 
 
 def egress_ports(frame: CellFrame) -> dict[tuple[str, str], int]:
@@ -169,3 +177,8 @@ def cell_spiffe_path(organization: str, data_plane_uid: str, project: str, envir
     return (
         f"/organizations/{organization}/dataPlanes/{data_plane_uid}/cells/{project}/{environment}"
     )
+
+
+def gateway_spiffe_path(organization: str, data_plane_uid: str, gateway: str) -> str:
+    """Path of a shared gateway's SPIFFE id on one data plane."""
+    return f"/organizations/{organization}/dataPlanes/{data_plane_uid}/gateways/{gateway}"

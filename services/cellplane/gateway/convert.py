@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellplane.gateway.compiler.compile import compile as compile_gateways
 from cellplane.rpc.compile import CompileAdapter
 
-_READS = ("component", "kind", "endpoints", "connections")
+_READS = ("component", "kind", "endpoints", "connections", "secrets")
 """Of a component; what changes beside these changes no gateway."""
 
 

@@ -59,6 +59,8 @@ class Tool(StrEnum):
     """What runs in the pods of a sandbox whose network is tried: listens, and connects."""
     API_LINTER = "api-linter"
     """The referee of the API Improvement Proposals, for the tests of the contracts."""
+    ENVOY_GATEWAY = "envoy-gateway"
+    """What programs Envoy from the Gateway API and its own policies; its proxies are real too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,12 @@ _RECIPES = {
         minutes=1,
         stamps={},
     ),
+    Tool.ENVOY_GATEWAY: _Recipe(
+        module="envoygateway",
+        package="github.com/envoyproxy/gateway/cmd/envoy-gateway",
+        minutes=9,
+        stamps={},
+    ),
 }
 
 
@@ -135,6 +143,11 @@ async def build(
     """
     go = await toolchain.find(wheel)
     return {tool: await _one(tool, go, progress, heartbeat) for tool in wanted}
+
+
+def built(tool: Tool) -> bool:
+    """Whether some version of the program was made before: a guess at what ``build`` will cost."""
+    return any((cache() / "bin").glob(f"{tool}-*/{tool}"))
 
 
 async def _one(tool: Tool, go: Go, progress: Progress, heartbeat: float) -> Path:

@@ -76,11 +76,11 @@ _SOURCES = {
     ),
     CrdSet.ENVOY_GATEWAY: _Source(
         module="github.com/envoyproxy/gateway",
-        version="v1.5.0",
-        checksum="h1:wfHytSeNoinwu0vCtWT61XK23qJuRmJyU+CPWdIJp2I=",
+        version="v1.9.1",
+        checksum="h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=",
         files=(
-            "charts/gateway-helm/crds/gatewayapi-crds.yaml",
-            "charts/gateway-helm/crds/generated/*.yaml",
+            "charts/gateway-helm/charts/crds/crds/gatewayapi-crds.yaml",
+            "charts/gateway-helm/charts/crds/crds/generated/*.yaml",
         ),
     ),
     CrdSet.CILIUM: replace(

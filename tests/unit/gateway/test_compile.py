@@ -20,7 +20,7 @@ from cellplane.cell.cell import (
     ResolvedConnection,
     ResolvedEndpoint,
 )
-from cellplane.cell.manifest import Compiled
+from cellplane.cell.manifest import Compiled, Phase
 from cellplane.cell.plane import (
     CERT_MANAGER,
     ENVOY_GATEWAY,
@@ -36,7 +36,7 @@ from cellplane.cell.traffic import (
     Authentication,
     CircuitBreaker,
     Cors,
-    JwtAuthentication,
+    ExternalAuthentication,
     RateLimit,
     Retries,
     Timeouts,
@@ -240,27 +240,24 @@ def test_more_connections_than_listeners_is_refused() -> None:
     [
         (
             TrafficPolicy(
-                authentication=Authentication(
-                    jwt=JwtAuthentication(issuer="i", jwks_uri="https://i.example.com/keys")
-                )
+                authentication=Authentication(external=ExternalAuthentication(connection="judge"))
             ),
-            ["authentication.jwt"],
+            ["authentication.external"],
         ),
         (
             TrafficPolicy(
-                rate_limits=(RateLimit(requests=5, unit=Unit.SECOND),),
-                timeouts=Timeouts(request=timedelta(seconds=5), idle=timedelta(seconds=9)),
-                retries=Retries(attempts=2),
-                cors=Cors(allow_origins=("*",)),
-                circuit_breaker=CircuitBreaker(max_connections=1),
+                rate_limits=(
+                    RateLimit(requests=5, unit=Unit.SECOND),
+                    RateLimit(requests=5, unit=Unit.SECOND, per_client=True),
+                    RateLimit(requests=5, unit=Unit.SECOND, per_header="x-client"),
+                ),
+                timeouts=Timeouts(request=timedelta(seconds=5)),
+                circuit_breaker=CircuitBreaker(max_pending_requests=0),
             ),
             [
-                "rate_limits",
-                "timeouts.request",
-                "timeouts.idle",
-                "retries",
-                "cors",
-                "circuit_breaker.max_connections",
+                "rate_limits[1].per_client",
+                "rate_limits[2].per_header",
+                "circuit_breaker.max_pending_requests",
             ],
         ),
     ],
@@ -284,6 +281,33 @@ def test_a_setting_that_is_not_compiled_is_refused(
         for rule in route["spec"]["rules"]
     ]
     assert paths == ["/plain"]
+
+
+def test_a_request_that_would_take_too_long_is_cut_short() -> None:
+    """The platform's ceiling wins, and the author is told."""
+    policy = TrafficPolicy(timeouts=Timeouts(request=timedelta(hours=5)))
+    asked = replace(an_endpoint(Protocol.HTTP, Visibility.PUBLIC), traffic_policy=policy)
+
+    answer = compiled(a_component(asked))
+
+    (route,) = bodies(answer, "HTTPRoute")
+    assert route["spec"]["rules"][0]["timeouts"] == {"request": "3600s"}
+    assert [(p.reason, p.severity) for p in answer.problems] == [
+        ("TRAFFIC_POLICY_CUT", Severity.WARNING)
+    ]
+
+
+def test_policies_come_before_their_route() -> None:
+    """What guards a route is applied in an earlier phase, so that it never stands open."""
+    policy = TrafficPolicy(cors=Cors(allow_origins=("https://app.example.com",)))
+    asked = replace(an_endpoint(Protocol.HTTP, Visibility.PUBLIC), traffic_policy=policy)
+
+    answer = compiled(a_component(asked))
+
+    assert [(m.kind, m.phase) for m in answer.manifests] == [
+        ("SecurityPolicy", Phase.CONFIGURATION),
+        ("HTTPRoute", Phase.EXPOSURE),
+    ]
 
 
 def test_every_setting_of_a_policy_is_named() -> None:

@@ -338,7 +338,10 @@ def _backend(
 
 
 def _verification(cell: ResolvedCell, backend: str, host: str) -> Manifest:
-    """Verify the westbound gateway: its name, by the authority that signed our own certificate."""
+    """Verify the westbound gateway: its name, by the authority that signed our own certificate.
+
+    Every westbound gateway has the one name; the target's host only tells it what is asked for.
+    """
     return exposure(
         cell,
         "",
@@ -349,6 +352,12 @@ def _verification(cell: ResolvedCell, backend: str, host: str) -> Manifest:
             "targetRefs": [{"group": "gateway.envoyproxy.io", "kind": "Backend", "name": backend}],
             "validation": {
                 "hostname": host,
+                "subjectAltNames": [
+                    {
+                        "type": "Hostname",
+                        "hostname": addresses.westbound_name(cell.frame.organization_domain),
+                    }
+                ],
                 "caCertificateRefs": [{"group": "", "kind": "Secret", "name": CLIENT_SECRET}],
             },
         },

@@ -8,19 +8,28 @@ exactly its callers; neither has both unless it says both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from cellplane.cell import addresses
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedEndpoint
 from cellplane.cell.manifest import Manifest
 from cellplane.cell.names import kube_name
-from cellplane.cell.plane import GATEWAY, DataPlaneProfile
-from cellplane.cell.problem import Problem
+from cellplane.cell.plane import ENVOY_GATEWAY, GATEWAY, DataPlaneProfile
+from cellplane.cell.problem import Problem, Severity
 from cellplane.cell.protocol import TRAITS, Protocol, RouteKind
-from cellplane.cell.traffic import settings_of
 from cellplane.cell.visibility import Visibility
 from cellplane.gateway.compiler.callers import HEADER, caller_expressions
 from cellplane.gateway.compiler.objects import GATEWAY_API, component_problem, exposure
+from cellplane.gateway.compiler.policies import (
+    LONGEST_REQUEST,
+    compile_policies,
+    compile_secrets,
+    duration,
+    refused,
+    request_timeout,
+)
 
 ROUTED: Final = frozenset(
     protocol
@@ -29,13 +38,8 @@ ROUTED: Final = frozenset(
 )
 """What gateways route today; everything else is refused, never left open."""
 
-COVERED: Final[frozenset[str]] = frozenset()
-"""Settings of traffic policies that are compiled, by their paths. An endpoint with any other is
-refused and gets no route: what its author asked for would not hold there."""
-
 _EXPOSED = (Visibility.PUBLIC, Visibility.ORGANIZATION)
-_LONG_LIVED = frozenset({Protocol.WEBSOCKET})
-_TIMEOUT = "60s"
+_TIMEOUT = timedelta(seconds=60)
 _MATCH_LIMIT = 64
 """Gateway API: matches of one rule."""
 
@@ -73,13 +77,33 @@ def problems(
                 f"{name}: gRPC is routed by its host, not by the path {path}: remove the path",
                 path,
             )
-        for setting in _uncovered(endpoint):
+        for setting, why in refused(endpoint.traffic_policy):
             yield blame(
                 f"traffic_policy.{setting}",
                 "TRAFFIC_POLICY_NOT_SUPPORTED",
-                f"{name}: gateways cannot do {setting} yet, and what is asked for is never left "
-                "out: remove it",
+                f"{name}: {why}, and what is asked for is never left out: remove it",
                 setting,
+            )
+        policy = endpoint.traffic_policy
+        if policy is not None and not plane.can(ENVOY_GATEWAY):
+            yield blame(
+                "traffic_policy",
+                "CAPABILITY_MISSING",
+                f"{name}: traffic policies need Envoy Gateway, which data plane "
+                f"{plane.data_plane} does not have: install it there, or place the Cell elsewhere",
+                ENVOY_GATEWAY,
+            )
+        asked = policy.timeouts.request if policy and policy.timeouts else None
+        if asked is not None and asked > LONGEST_REQUEST:
+            yield replace(
+                blame(
+                    "traffic_policy.timeouts.request",
+                    "TRAFFIC_POLICY_CUT",
+                    f"{name}: a request may take {duration(LONGEST_REQUEST)} at most on this "
+                    f"platform, so {duration(asked)} is cut to that: ask for less",
+                    duration(asked),
+                ),
+                severity=Severity.WARNING,
             )
         if not plane.can(GATEWAY):
             yield blame(
@@ -97,10 +121,12 @@ def compile_routes(
     """Compile the routes of one component."""
     frame = cell.frame
     for endpoint in component.endpoints:
-        if endpoint.protocol not in ROUTED or _uncovered(endpoint):
+        if endpoint.protocol not in ROUTED or any(refused(endpoint.traffic_policy)):
             continue
+        if any(each in endpoint.visibilities for each in _EXPOSED):
+            yield from compile_secrets(cell, component, endpoint)
         if Visibility.PUBLIC in endpoint.visibilities:
-            yield _route(
+            yield from _route(
                 cell,
                 component,
                 endpoint,
@@ -109,7 +135,7 @@ def compile_routes(
                 headers=(),
             )
         if Visibility.ORGANIZATION in endpoint.visibilities and endpoint.organization_callers:
-            yield _route(
+            yield from _route(
                 cell,
                 component,
                 endpoint,
@@ -131,10 +157,6 @@ def compile_routes(
             )
 
 
-def _uncovered(endpoint: ResolvedEndpoint) -> list[str]:
-    return [s for s in settings_of(endpoint.traffic_policy) if s not in COVERED]
-
-
 def _route(
     cell: ResolvedCell,
     component: ResolvedComponent,
@@ -143,7 +165,7 @@ def _route(
     gateway: str,
     hosts: Sequence[str],
     headers: Sequence[str],
-) -> Manifest:
+) -> Iterator[Manifest]:
     traits = TRAITS[endpoint.protocol]
     backend = [{"name": addresses.service_name(component.component), "port": endpoint.port}]
     matches = _matches(endpoint, headers, http=traits.route is RouteKind.HTTP)
@@ -153,14 +175,17 @@ def _route(
         if matches:
             rule["matches"] = matches[start : start + _MATCH_LIMIT]
         if traits.route is RouteKind.HTTP:
-            rule["timeouts"] = {"request": "0s" if endpoint.protocol in _LONG_LIVED else _TIMEOUT}
+            rule["timeouts"] = {"request": duration(request_timeout(endpoint, _TIMEOUT))}
         rules.append(rule)
-    return exposure(
+    name = kube_name(component.component, endpoint.endpoint, gateway)
+    kind = traits.route.value
+    yield from compile_policies(cell, component, endpoint, kind=kind, route=name)
+    yield exposure(
         cell,
         component.component,
         GATEWAY_API,
-        traits.route.value,
-        kube_name(component.component, endpoint.endpoint, gateway),
+        kind,
+        name,
         {
             "parentRefs": [{"name": gateway, "namespace": addresses.GATEWAY_NAMESPACE}],
             "hostnames": list(hosts),

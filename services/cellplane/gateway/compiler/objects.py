@@ -11,7 +11,8 @@ from cellplane.cell.manifest import Manifest, Phase, manifest
 from cellplane.cell.problem import Problem
 
 GATEWAY_API: Final = "gateway.networking.k8s.io/v1"
-BACKEND_TLS_API: Final = "gateway.networking.k8s.io/v1alpha3"
+BACKEND_TLS_API: Final = "gateway.networking.k8s.io/v1"
+"""Since Gateway API 1.4."""
 ENVOY_API: Final = "gateway.envoyproxy.io/v1alpha1"
 CERTIFICATE_API: Final = "cert-manager.io/v1"
 

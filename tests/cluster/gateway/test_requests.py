@@ -1,0 +1,149 @@
+"""What requests meet: every golden case of the gateway compiler, through real Envoys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cellplane.cell import addresses
+from cellplane.runtime.pki import Authority
+from cellplane.sandbox.build import Tool, build, built
+from tests.cluster.gateway import asking, world
+from tests.cluster.gateway.underground import Underground, underground
+from tests.cluster.gateway.world import World
+from tests.golden import cases
+from tests.golden.gateway.test_gateway import CASES
+
+pytestmark = pytest.mark.timeout(900)
+
+_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+ISSUER = "issuer.example"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A running world, and the cases that are played in it."""
+
+    below: Underground
+    world: World
+    issuer: asking.Issuer
+    told: Mapping[str, cases.Case]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    if os.geteuid() != 0:
+        pytest.skip("networks of their own need root")
+    if not (os.environ.get("CELLPLANE_FULL") or built(Tool.ENVOY_GATEWAY)):
+        pytest.skip("real gateways need Envoy Gateway compiled: CELLPLANE_FULL=1 (make test-full)")
+    program = asyncio.run(build([Tool.ENVOY_GATEWAY]))[Tool.ENVOY_GATEWAY]
+    folder = tmp_path_factory.mktemp("gateways")
+    public = Authority.create("the internet")
+    bundle, hosts, names = (folder / each for each in ("roots.pem", "hosts", "resolv.conf"))
+    bundle.write_bytes(public.cert_pem)
+    hosts.write_text("127.0.0.1 localhost\n")
+    names.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    told = {path.name: cases.case_of(cases.load(path / "in.yaml")) for path in CASES}
+    places = {_BUNDLE: bundle, Path("/etc/hosts"): hosts, Path("/etc/resolv.conf"): names}
+    with underground(places) as below:
+        opened = world.running(folder, program, hosts, public, list(told.values()))
+        running = below.run(opened.__aenter__(), seconds=300)
+        try:
+            issuer = asking.Issuer()
+            below.run(_furnish(running, issuer, told), seconds=300)
+            yield Scene(below=below, world=running, issuer=issuer, told=told)
+        finally:
+            below.run(opened.__aexit__(None, None, None), seconds=60)
+
+
+async def _furnish(running: World, issuer: asking.Issuer, told: Mapping[str, cases.Case]) -> None:
+    address = running.address()
+    running.name_host(ISSUER, address)
+    await running.backends.answers(address, 443, {"/keys": issuer.keys}, running.outside(ISSUER))
+    everything = []
+    for folder in CASES:
+        case = told[folder.name]
+        await running.give_home(case)
+        beside = cases.load(folder / "requests.yaml").get("world", {})
+        for name, data in beside.get("secrets", {}).items():
+            await running.secret(case.cell.frame.namespace, name, data)
+        for host in beside.get("outside", ()):
+            await _outside(running, host)
+        everything += world.compiled(case)
+    await running.apply(everything)
+    await running.settle(everything)
+
+
+async def _outside(running: World, told: Mapping[str, Any]) -> None:
+    address = running.address()
+    running.name_host(told["host"], address)
+    tls = running.outside(told["host"]) if told.get("tls", True) else None
+    await running.backends.http(told["host"], address, told.get("port", 443), tls)
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
+def test_requests_meet_what_the_case_says(scene: Scene, folder: Path) -> None:
+    """Each request of ``requests.yaml`` is answered as the case says, in its order."""
+    wrong: list[str] = []
+    case = scene.told[folder.name]
+    for told in cases.load(folder / "requests.yaml")["requests"]:
+        for turn in range(told.get("times", 1)):
+            found = scene.below.run(_meet(scene, case, told), seconds=60)
+            wrong += [f"{told.get('name', told)} ({turn}): {each}" for each in found]
+
+    assert wrong == []
+
+
+async def _meet(scene: Scene, case: cases.Case, told: Mapping[str, Any]) -> list[str]:
+    running = scene.world
+    door = told.get("door", "northbound")
+    tls: Any = asking.trusting([running.public, running.organization])
+    if (caller := told.get("caller")) is not None:
+        path = addresses.cell_spiffe_path(
+            caller.get("organization", case.cell.frame.organization),
+            caller.get("uid", "a1"),
+            caller["project"],
+            caller.get("environment", case.cell.frame.environment),
+        )
+        uri = f"spiffe://{case.plane.trust_domain}{path}"
+        tls = asking.holding(tls, running.organization, uri, running.folder, "caller")
+    if door == "egress":
+        proxy = running.proxy(case.cell.frame.namespace, addresses.EGRESS_GATEWAY)
+        ports = addresses.egress_ports(case.cell.frame)
+        component, _, connection = told["connection"].partition("/")
+        port = ports[component, connection]
+        url = f"http://egress:{port}{told.get('path', '/')}"
+    else:
+        proxy = running.proxy(addresses.GATEWAY_NAMESPACE, door)
+        scheme, port = ("http", 10080) if told.get("plain") else ("https", 10443)
+        url = f"{scheme}://{told['host']}:{port}{told.get('path', '/')}"
+    told = {**told, "headers": _headers(scene, told)}
+    if "says" in told:
+        heard = await asking.converse(told, address=proxy.address, url=url, tls=tls)
+        return [] if heard == told["expect"]["hears"] else [f"heard {heard!r}"]
+    if "at_once" in told:
+        asked = [
+            asking.ask(told, address=proxy.address, url=url, tls=tls)
+            for _ in range(told["at_once"])
+        ]
+        statuses = sorted([answer.status for answer in await asyncio.gather(*asked)])
+        return [] if statuses == told["expect"]["statuses"] else [f"statuses are {statuses}"]
+    answer = await asking.ask(told, address=proxy.address, url=url, tls=tls)
+    return asking.disagreements(told["expect"], answer)
+
+
+def _headers(scene: Scene, told: Mapping[str, Any]) -> dict[str, str]:
+    headers = dict(told.get("headers", {}))
+    if (claims := told.get("token")) is not None:
+        claims = dict(claims)
+        claims["exp"] = int(time.time()) + claims.pop("expires_in", 300)
+        issuer = asking.Issuer() if told.get("forged") else scene.issuer
+        headers["authorization"] = f"Bearer {issuer.token(claims)}"
+    return headers
