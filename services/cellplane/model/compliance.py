@@ -189,7 +189,8 @@ class Compliance:
         )
         found = dict.fromkeys(cells, Usage())
         for row in (await tx.execute(query)).all():
-            values = (Fraction(int(amount)) for amount in row[1:])
+            sums: tuple[int, ...] = tuple(row[1:])
+            values = (Fraction(int(amount)) for amount in sums)
             found[row[0]] = Usage(**dict(zip(QUANTITIES, values, strict=True)))
         return found
 
@@ -285,8 +286,8 @@ class Admission:
                 )
             written = batch.resource(Kind.DEPLOYMENT, name) if "/deployments/" in name else None
             for problem in judge(component, levels[key]):
-                own = _placed(problem, written) if isinstance(written, Deployment) else problem
-                found.setdefault((name, own.reason, own.message), (name, own))
+                told = _placed(problem, written) if isinstance(written, Deployment) else problem
+                found.setdefault((name, told.reason, told.message), (name, told))
         return list(found.values())
 
 

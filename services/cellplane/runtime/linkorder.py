@@ -12,8 +12,8 @@ from typing import Final
 
 from cellplane.cell.problem import Unavailable
 
-FIRST_BITS: Final = 31
-"""The first number has so many; a stream ends by its age long before 32 are used up."""
+FIRST_BITS: Final = 30
+"""The first number has so many; a stream ends by its age long before an int32 is used up."""
 _REPEATS: Final = 4096
 """How far behind a number may be to be a repeat of this stream."""
 
