@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.rpc import code_pb2
@@ -63,8 +63,9 @@ class Operations:
                 for cell, planes in sorted(ended.items())
             ],
         )
-        self._settle(operation)
-        await self._records.write(tx, operation, None)
+        now = self._records.clock.now()
+        self._settle(operation, now)
+        await self._records.write(tx, operation, None, now=now)
         return operation
 
     async def seen(self, tx: Transaction, cell: str, data_planes: Sequence[str]) -> None:
@@ -76,7 +77,7 @@ class Operations:
                 if removal.cell == cell:
                     removal.data_planes[:] = data_planes
                     removal.removed = not data_planes
-            self._settle(operation)
+            self._settle(operation, self._now(operation))
             if operation.SerializeToString(deterministic=True) != before:
                 await self._records.write(tx, operation, record.stored)
 
@@ -89,7 +90,7 @@ class Operations:
         operation.error.message = (
             f"{operation.target} is deleted; that it is gone from its data planes was not awaited"
         )
-        self._end(operation, operation_pb2.Operation.CANCELLED, "cancelled")
+        self._end(operation, operation_pb2.Operation.CANCELLED, "cancelled", self._now(operation))
         await self._records.write(tx, operation, record.stored)
 
     async def revive(self, tx: Transaction, cell: str) -> None:
@@ -101,10 +102,15 @@ class Operations:
         running = await self._running(tx, "")
         return sorted({c.cell for r in running for c in r.message.cells if not c.removed})
 
-    def _settle(self, operation: operation_pb2.Operation) -> None:
+    def _now(self, operation: operation_pb2.Operation) -> datetime:
+        """The time; never before the operation's own, also where the clock was put back."""
+        begun = operation.create_time.ToDatetime(tzinfo=UTC)
+        return max(self._records.clock.now(), begun)
+
+    def _settle(self, operation: operation_pb2.Operation, now: datetime) -> None:
         left = [removal for removal in operation.cells if not removal.removed]
         if not left:
-            self._end(operation, operation_pb2.Operation.SUCCEEDED, "done")
+            self._end(operation, operation_pb2.Operation.SUCCEEDED, "done", now)
             operation.progress_percent = 100
             return
         operation.state = _RUNNING
@@ -119,11 +125,12 @@ class Operations:
         operation: operation_pb2.Operation,
         state: operation_pb2.Operation.State.ValueType,
         step: str,
+        now: datetime,
     ) -> None:
         operation.state = state
         operation.step = step
         operation.reconciling = False
-        operation.end_time.FromDatetime(self._records.clock.now())
+        operation.end_time.FromDatetime(now)
 
     async def _running(self, tx: Transaction, organization: str) -> list[Record]:
         return [r for r in await self._all(tx, organization) if r.message.state == _RUNNING]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -59,9 +60,16 @@ class Records:
         found = await self._resources.below(tx, name, sorted(kind.value for kind in kinds))
         return [_record(stored) for stored in found if stored.name != name]
 
-    async def write(self, tx: Transaction, message: Any, before: Stored | None) -> Stored:
-        """Write a resource in place of *before*, or a new one."""
-        now = self.clock.now()
+    async def write(
+        self,
+        tx: Transaction,
+        message: Any,
+        before: Stored | None,
+        *,
+        now: datetime | None = None,
+    ) -> Stored:
+        """Write a resource in place of *before*, or a new one; *now* where it is written inside."""
+        now = now or self.clock.now()
         message.uid = before.uid if before is not None else str(uuid.uuid4())
         message.create_time.FromDatetime(before.create_time if before is not None else now)
         message.update_time.FromDatetime(now)

@@ -47,6 +47,7 @@ from cellplane.model.catalog.service import CatalogService
 from cellplane.model.catalog.service_schemas import AccessGrantService, ApiSchemaService
 from cellplane.model.cell_feed import CellFeed
 from cellplane.model.check import Checker
+from cellplane.model.closing import Closer
 from cellplane.model.compliance import Compliance
 from cellplane.model.convert import KINDS, Codecs
 from cellplane.model.delete import Deleter
@@ -160,7 +161,8 @@ async def serve_model(
     library, index, rows = Library(), Index(database.dialect), GrantRows()
     register = Register(codecs, records, index)
     catalog = Catalog(records, register, library, rows)
-    grants = Grants(codecs, records, resolver, rows)
+    closer = Closer(codecs, repository, whole)
+    grants = Grants(codecs, records, resolver, closer, rows)
     effects = Effects(codecs, repository, records, resolver, catalog)
     checker = Checker(
         codecs,

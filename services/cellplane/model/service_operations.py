@@ -74,6 +74,10 @@ class DeletionService(deletion_pb2_grpc.DeletionServiceServicer):
         kind = _check(request.name)
         if kind is Kind.ORGANIZATION:
             raise _wrong(request.name, "an organization keeps its operations: delete it directly")
+        if kind is Kind.ACCESS_GRANT:
+            raise _wrong(
+                request.name, "no data plane is waited for with a grant: delete it directly"
+            )
 
         async def work(tx: Transaction) -> operations_pb2.Operation:
             record = await self._read(tx, request.name)
@@ -282,8 +286,11 @@ _DELETABLE: Final = frozenset(
         Kind.ENVIRONMENT,
         Kind.DEPLOYMENT_PIPELINE,
         Kind.PROJECT,
+        Kind.SECRET_REFERENCE,
         Kind.COMPONENT,
         Kind.DEPLOYMENT,
+        Kind.ACCESS_GRANT,
+        Kind.EVENT_SUBSCRIPTION,
     }
 )
 

@@ -93,6 +93,27 @@ class Whole:
         for name in sorted(by_cell):
             await self._settle(tx, owners, name, rows.get(name), by_cell[name])
 
+    async def replace_frame(
+        self, tx: Transaction, owners: Owners, row: CellRow, frame: CellFrame, revision: int
+    ) -> None:
+        """Write a revision of a Cell that is not whole: what was in force, less what is closed."""
+        stored = self._codecs.frame_bytes(frame)
+        wanted = replace(
+            row,
+            revision=revision,
+            frame=stored,
+            frame_revision=row.frame_revision if stored == row.frame else revision,
+            target_projects=_targets(frame),
+            sequence=await self._repository.next_sequence(tx),
+        )
+        await self._repository.write_cell(tx, wanted, is_new=False)
+        tx.after_commit(self._on_change)
+        problems: list[problem_pb2.Problem] = []
+        for one in await self._repository.read_problems(tx, row.name):
+            problems.extend(cell_pb2.Cell.FromString(one).problems)
+        await owners.batch.look_up(tx, {row.name})
+        await self._show(tx, wanted, owners.batch.stored(row.name), problems)
+
     async def _settle(
         self,
         tx: Transaction,

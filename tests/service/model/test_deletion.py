@@ -10,6 +10,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 
 from cellplane.api.model.v1 import (
+    access_grant_pb2,
     cell_pb2,
     component_pb2,
     deletion_pb2,
@@ -19,6 +20,7 @@ from cellplane.api.model.v1 import (
     project_pb2,
 )
 from cellplane.api.type.v1 import deletion_pb2 as plan_pb2
+from tests.service.model.test_every_kind import populate
 from tests.service.model.world import (
     ORG,
     ORGANIZATION,
@@ -239,3 +241,28 @@ async def test_a_cell_that_comes_back_is_not_waited_for(shop: Api) -> None:
     operations = operations_pb2_grpc.OperationsStub(shop.user)
     found = await operations.GetOperation(operations_pb2.GetOperationRequest(name=operation.name))
     assert found.done
+
+
+async def test_an_operation_never_ends_before_it_began(shop: Api) -> None:
+    """Its end is not before its creation, also where it is done at once."""
+    made = progress(await start(shop, PAY))
+    stub = operation_pb2_grpc.OperationServiceStub(shop.user)
+    kept = await stub.GetOperation(operation_pb2.GetOperationRequest(name=made.name))
+    assert kept.HasField("end_time")
+    assert kept.end_time.ToNanoseconds() >= kept.create_time.ToNanoseconds() > 0
+
+
+async def test_each_kind_that_people_delete_has_a_plan(shop: Api) -> None:
+    """Also what has nothing below it: a secret's place, a subscription, a grant."""
+    await populate(shop)
+    listed = await shop.grants.ListAccessGrants(
+        access_grant_pb2.ListAccessGrantsRequest(parent=f"{PAY}/components/charge")
+    )
+    grant = listed.access_grants[0].name
+    for name in (f"{SHOP}/secretReferences/database", f"{ORG}/eventSubscriptions/chat"):
+        assert list((await plan(shop, name)).deletions) == [name]
+        assert (await start(shop, name)).done
+        assert (await failure(plan(shop, name))).code == "NOT_FOUND"
+    assert list((await plan(shop, grant)).deletions) == [grant]
+    direct = await failure(start(shop, grant))
+    assert "delete it directly" in direct.message

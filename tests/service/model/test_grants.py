@@ -216,3 +216,72 @@ async def test_deleting_a_grant_closes_what_it_opened(shop: Api) -> None:
 
     assert await problems(shop) == [(_FIELD, "GRANT_MISSING")]
     assert await shop.cell(SHOP_DEV)
+
+
+async def broken(api: Api) -> None:
+    """Break both Cells, by a component each that needs an endpoint without a grant."""
+    guarded = [endpoint(visible=[ORGANIZATION], requires_grant=True)]
+    await api.apply(
+        component("gate", endpoints=guarded), component("gate", project=PAY, endpoints=guarded)
+    )
+    await api.apply(
+        component("lost", connections=[connection(f"{PAY}/components/gate")]),
+        component("lost", project=PAY, connections=[connection(f"{SHOP}/components/gate")]),
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["revoke", "delete"])
+async def test_a_broken_cell_keeps_no_path_that_was_taken_back(shop: Api, how: str) -> None:
+    """Both Cells are broken and keep their last revision, but for the way in and the way out.
+
+    What told the consumer where the other side was stays, so that nothing of it restarts; once the
+    Cells are whole again, nothing is open either.
+    """
+    await shop.apply(charge(), cart(), component("other", connections=[connection(CHARGE, "grpc")]))
+    asked = await ask(shop)
+    await approve(shop, asked.name)
+    await broken(shop)
+    before = await shop.resolved(SHOP_DEV), await shop.cell(PAY_DEV)
+    open_still = await admitted(shop)
+    if how == "revoke":
+        await revoke(shop, asked.name)
+    else:
+        await shop.grants.DeleteAccessGrant(
+            access_grant_pb2.DeleteAccessGrantRequest(name=asked.name)
+        )
+    provider, consumer = await shop.cell(PAY_DEV), await shop.cell(SHOP_DEV)
+    delta = await shop.resolved(SHOP_DEV, base=before[0].revision)
+    left = await shop.resolved(SHOP_DEV)
+
+    assert open_still == ["shop"]
+    assert {p.resource for p in provider.problems} == {f"{PAY}/components/lost"}
+    assert await admitted(shop) == []
+    assert provider.revision == before[1].revision + 1
+    assert [o.component for o in before[0].frame.outbound] == ["cart", "other"]
+    assert list(left.frame.outbound) == []
+    assert all(not c.connections for c in left.components)
+    assert {c.component for c in delta.components} == {"cart", "other"}
+    assert [v.name for v in left.components[0].workload.env] == ["CHARGE_URL"]
+    assert consumer.revision == before[0].revision + 1
+    assert f"{SHOP}/components/cart" in {p.resource for p in consumer.problems}
+
+    await shop.apply(component("lost", project=PAY), component("lost"), component("other"))
+    assert await admitted(shop) == []
+    assert [p.reason for p in (await shop.cell(SHOP_DEV)).problems] == ["GRANT_MISSING"]
+
+
+@pytest.mark.asyncio
+async def test_what_another_grant_opens_stays_open(shop: Api) -> None:
+    """Of two grants for one path, the end of the first closes nothing, in a broken Cell neither."""
+    await shop.apply(charge(), cart())
+    first, second = await ask(shop), await ask(shop, environments=[DEV])
+    await approve(shop, first.name)
+    await approve(shop, second.name)
+    await broken(shop)
+    await revoke(shop, first.name)
+    kept = await admitted(shop)
+    await revoke(shop, second.name)
+
+    assert kept == ["shop"]
+    assert await admitted(shop) == []

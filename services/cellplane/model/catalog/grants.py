@@ -2,7 +2,7 @@
 
 The table ``grants`` holds what is in force alone: resolution reads nothing else. Every change of it
 resolves both sides again, in its own transaction. The provider stops to let a caller in even where
-the caller's Cell keeps its last whole revision.
+the caller's Cell keeps its last whole revision, and what a broken Cell keeps is closed, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,7 +30,9 @@ from cellplane.cell.problem import (
 )
 from cellplane.model.batch import Batch
 from cellplane.model.catalog.in_force import EVERYWHERE
+from cellplane.model.closing import Closer
 from cellplane.model.convert import Codecs
+from cellplane.model.domain.close import Path
 from cellplane.model.domain.kinds import (
     Kind,
     check_reference,
@@ -128,11 +131,17 @@ class Grants:
     """Asks for grants and decides on them, inside of transactions."""
 
     def __init__(
-        self, codecs: Codecs, records: Records, resolver: Resolver, rows: GrantRows
+        self,
+        codecs: Codecs,
+        records: Records,
+        resolver: Resolver,
+        closer: Closer,
+        rows: GrantRows,
     ) -> None:
         self._codecs = codecs
         self._records = records
         self._resolver = resolver
+        self._closer = closer
         self.rows = rows
 
     async def ask(
@@ -253,7 +262,10 @@ class Grants:
         await self._records.remove(tx, record.stored.name)
         await self.rows.forget(tx, record.stored.name)
         if record.message.state == State.ACTIVE:
-            await self._resolve(tx, record.message)
+            ended = State()
+            ended.CopyFrom(record.message)
+            ended.state = State.REVOKED
+            await self._resolve(tx, ended)
 
     async def expire(self, tx: Transaction) -> None:
         """End the grants whose time is over."""
@@ -270,6 +282,21 @@ class Grants:
                 touched[environment] |= {caller, parent_of(grant.name)}
         shifts = {e: Shift(again=frozenset(names)) for e, names in touched.items()}
         await self._resolver.settle(tx, Batch(self._codecs, self._records, []), shifts)
+        if grant.state != State.ACTIVE:
+            await self._close(tx, grant)
+
+    async def _close(self, tx: Transaction, grant: access_grant_pb2.AccessGrant) -> None:
+        """Close it in Cells that could not be resolved, too."""
+        provider = parent_of(grant.name)
+        environments: Collection[str] = grant.environments
+        if not environments:
+            organization = organization_of(provider)
+            found = await self._records.below(tx, organization, [Kind.ENVIRONMENT])
+            environments = [record.stored.name for record in found]
+        path = Path(provider=provider, endpoint=grant.endpoint, consumer=grant.consumer)
+        # What was settled is read anew.
+        batch = Batch(self._codecs, self._records, [])
+        await self._closer.close(tx, batch, path, environments)
 
     async def _get(self, tx: Transaction, name: str) -> Record:
         found = await self._records.get(tx, name) if ids(Kind.ACCESS_GRANT, name) else None
