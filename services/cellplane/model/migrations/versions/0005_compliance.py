@@ -7,8 +7,8 @@ from alembic import op
 
 from cellplane.store.types import Name
 
-revision = "0004_compliance"
-down_revision = "0003_catalog"
+revision = "0005_compliance"
+down_revision = "0004_documents"
 branch_labels = None
 depends_on = None
 
