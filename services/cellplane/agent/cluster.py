@@ -60,14 +60,14 @@ class ClusterTarget:
         self._watches = Watches(
             client,
             self._discovery,
-            describe=lambda nodes, cpu, memory: facts.facts_of(
+            describe=lambda nodes, cells, others: facts.facts_of(
                 nodes,
                 version=self._discovery.version,
                 capabilities=(*facts.capabilities_of(self._discovery.apis), *capabilities),
                 enforcement=enforcement,
                 labels=labels,
-                requested_cpu_millis=cpu,
-                requested_memory_bytes=memory,
+                cells=cells,
+                others=others,
             ),
             clock=clock,
             rng=rng,

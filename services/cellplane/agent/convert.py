@@ -142,6 +142,16 @@ def facts_to_wire(facts: Facts) -> link_pb2.SyncRequest:
             allocatable_memory_bytes=facts.allocatable_memory_bytes,
             requested_cpu_millis=facts.requested_cpu_millis,
             requested_memory_bytes=facts.requested_memory_bytes,
+            provider=facts.provider,
+            resources=[
+                link_pb2.ResourceFacts(
+                    resource=r.resource,
+                    allocatable=r.allocatable,
+                    cells_requested=r.cells_requested,
+                    others_requested=r.others_requested,
+                )
+                for r in facts.resources
+            ],
         )
     )
 

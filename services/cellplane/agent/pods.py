@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cellplane.agent import quantity
 from cellplane.agent.health import ObjectHealth
 from cellplane.cell import labels
 from cellplane.cell.condition import Health
@@ -59,19 +58,16 @@ class Pod:
     container: str = ""
     """The container that the reason is about."""
     crashed: bool = False
-    cpu_millis: int = 0
-    memory_bytes: int = 0
 
 
 def read(body: Body) -> Pod:
     """Take out of a pod what matters."""
-    metadata, spec = body.get("metadata", {}), body.get("spec", {})
+    metadata = body.get("metadata", {})
     own = metadata.get("labels") or {}
     controller: Body = next(
         (o for o in metadata.get("ownerReferences") or () if o.get("controller")), {}
     )
     state, container = _assess(body)
-    done = body.get("status", {}).get("phase") in ("Succeeded", "Failed")
     return Pod(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
@@ -83,8 +79,6 @@ def read(body: Body) -> Pod:
         state=state,
         container=container,
         crashed=state.reason == "CrashLoopBackOff",
-        cpu_millis=0 if done else _requested(spec, "cpu", quantity.millis),
-        memory_bytes=0 if done else _requested(spec, "memory", quantity.whole),
     )
 
 
@@ -156,14 +150,6 @@ def _container(status: Body) -> ObjectHealth | None:
 def _ended(state: Body) -> str:
     reason = str(state.get("reason", "")) or "Error"
     return reason if reason == "OOMKilled" else f"{reason} with exit code {state.get('exitCode')}"
-
-
-def _requested(spec: Body, resource: str, read_quantity: Any) -> int:
-    def of(container: Body) -> int:
-        asked = ((container.get("resources") or {}).get("requests") or {}).get(resource)
-        return int(read_quantity(asked)) if asked is not None else 0
-
-    return sum(of(c) for c in spec.get("containers") or ())
 
 
 def _progressing(reason: str, message: str, since: str = "") -> ObjectHealth:

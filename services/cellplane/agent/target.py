@@ -17,6 +17,16 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceFacts:
+    """How much there is of one resource, and who requests it."""
+
+    resource: str
+    allocatable: int = 0
+    cells_requested: int = 0
+    others_requested: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the target is and has; field names are those of the contract."""
 
@@ -29,6 +39,8 @@ class Facts:
     allocatable_memory_bytes: int = 0
     requested_cpu_millis: int = 0
     requested_memory_bytes: int = 0
+    provider: str = ""
+    resources: tuple[ResourceFacts, ...] = ()
 
 
 class Prior(Enum):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from cellplane.agent import facts, pods
-from cellplane.agent.facts import Node
+from cellplane.agent.facts import Amounts, Node
 from cellplane.agent.target import Facts, Observer, version_of
 from cellplane.cell import labels
 from cellplane.cell.manifest import ObjectKey
@@ -34,12 +34,14 @@ from cellplane.runtime.clock import Clock
 from cellplane.runtime.tasks import Backoff
 
 Kind = tuple[str, str]
-Describe = Callable[[Iterable[Node], int, int], Facts]
+Describe = Callable[[Iterable[Node], Amounts, Amounts], Facts]
 
 _SETTLE: Final = 0.3
 """Seconds that facts wait for more of them."""
 _LOOK_AGAIN: Final = 2.0
 """Least seconds between two looks at what is served."""
+_OTHERS: Final = "Others"
+_ON_A_NODE: Final = "spec.nodeName!="
 _REVISION: Final = "deployment.kubernetes.io/revision"
 
 
@@ -55,7 +57,7 @@ class Watches:
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        """``describe(nodes, requested cpu, requested memory)`` makes facts of what is seen."""
+        """``describe(nodes, Cells' requests, others' requests)`` makes facts of what is seen."""
         self._client = client
         self._discovery = discovery
         self._describe = describe
@@ -67,9 +69,12 @@ class Watches:
         self._looking = asyncio.Lock()
         self._looked = -_LOOK_AGAIN
         self._nodes: dict[str, Node] = {}
-        self._requests: dict[tuple[str, str], tuple[int, int]] = {}
+        self._requests: dict[tuple[str, str], Amounts] = {}
+        """What the pods of Cells request."""
+        self._others: dict[tuple[str, str], Amounts] = {}
+        """What all other pods request that have a node."""
         self._stale = asyncio.Event()
-        self._known = {NODES.kind: False, PODS.kind: False}
+        self._known = {NODES.kind: False, PODS.kind: False, _OTHERS: False}
         self._log = structlog.get_logger()
 
     def follow(self, kinds: Collection[Kind]) -> None:
@@ -95,6 +100,7 @@ class Watches:
         async with asyncio.TaskGroup() as group:
             for body in (
                 self._watch_pods(observer),
+                self._watch_other_pods(),
                 self._watch_replica_sets(observer),
                 self._watch_warnings(observer),
                 self._watch_nodes(),
@@ -166,10 +172,25 @@ class Watches:
                 else:
                     pod = pods.read(body)
                     observer.pod_seen(where[0], pod)
-                    self._requests[where] = (pod.cpu_millis, pod.memory_bytes)
+                    self._requests[where] = facts.requested(body)
             if isinstance(event, Listed):
                 observer.pods_listed(list(self._requests))
                 self._known[PODS.kind] = True
+            self._stale.set()
+
+    async def _watch_other_pods(self) -> None:
+        selection = Selection(resource=PODS, labels=f"!{labels.CELL}", fields=_ON_A_NODE)
+        async for event in self._events(selection):
+            bodies = event.items if isinstance(event, Listed) else (event.body,)
+            if isinstance(event, Listed):
+                self._others.clear()
+                self._known[_OTHERS] = True
+            for body in bodies:
+                where = (str(body["metadata"]["namespace"]), str(body["metadata"]["name"]))
+                if isinstance(event, Changed) and event.change is Change.DELETED:
+                    self._others.pop(where, None)
+                else:
+                    self._others[where] = facts.requested(body)
             self._stale.set()
 
     async def _watch_replica_sets(self, observer: Observer) -> None:
@@ -248,9 +269,9 @@ class Watches:
             self._stale.clear()
             if not all(self._known.values()):
                 continue
-            cpu = sum(c for c, _ in self._requests.values())
-            memory = sum(m for _, m in self._requests.values())
-            now = self._describe(self._nodes.values(), cpu, memory)
+            cells = facts.total(self._requests.values())
+            others = facts.total(self._others.values())
+            now = self._describe(self._nodes.values(), cells, others)
             if now != before:
                 before = now
                 observer.facts_changed(now)

@@ -10,7 +10,7 @@ import typer
 from cellplane.cli import completion
 from cellplane.cli.options import Format, Organization, Output, Profile
 from cellplane.cli.simulate import simulate
-from cellplane.cli.what_if import call, drain_plan, what_if
+from cellplane.cli.what_if import call, drain_plan, rebalance, what_if
 
 app = typer.Typer(
     help="Explain where Cells are.",
@@ -29,6 +29,7 @@ def root() -> None:
 app.command()(simulate)
 app.command()(what_if)
 app.command()(drain_plan)
+app.command()(rebalance)
 
 
 @app.command()
@@ -75,6 +76,8 @@ def explain(
         case _:
             for line in render(decision):
                 print(line)
+            if explained.brake:
+                print(explained.brake)
             for advice in explained.advices:
                 print(f"what would help: {advice.message}")
 
@@ -98,6 +101,12 @@ def render(decision: Any) -> Iterator[str]:
     yield decision.summary
     chosen = ", ".join(decision.data_planes) or "none"
     yield f"data planes: {chosen} ({len(decision.data_planes)} of {decision.copy_count} copies)"
+    for move in decision.moves:
+        there = move.new_data_plane or "nowhere"
+        step = type(move).Step.Name(move.step).lower().replace("_", " ")
+        yield f"on its way from {move.old_data_plane} to {there} ({move.reason}): {step}"
+    for other in decision.preemptions:
+        yield f"takes the place of {other.cell} on {other.data_plane} next"
     if decision.candidates:
         words = list(dict.fromkeys(s.score for c in decision.candidates for s in c.scores))
         rows = [

@@ -1,4 +1,4 @@
-"""``placement what-if`` and ``drain-plan``: what would move, before anything does."""
+"""``placement what-if``, ``drain-plan`` and ``rebalance``: what would move, before it does."""
 
 from __future__ import annotations
 
@@ -55,6 +55,34 @@ def drain_plan(
     from cellplane.cli.engine import run
 
     _write(run(_plan(profiles.load(profile, organization), data_plane)), output)
+
+
+def rebalance(
+    *,
+    move_budget: Annotated[
+        int, typer.Option("--move-budget", min=1, max=1000, help="As many copies move at most.")
+    ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")] = False,
+    output: Output = Format.TABLE,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Move Cells to where they are better off: each is made there before it leaves.
+
+    Nothing moves by itself because something became better; this is how to ask for it.
+
+    Example: cellplane placement rebalance --move-budget 5 --dry-run
+    """
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+
+    chosen = profiles.load(profile, organization)
+    request = {
+        "parent": f"organizations/{chosen.organization}",
+        "move_budget": move_budget,
+        "validate_only": dry_run,
+    }
+    _write(run(call(chosen, "RebalanceDecisions", request)), output)
 
 
 async def _plan(profile: Any, data_plane: str) -> Any:

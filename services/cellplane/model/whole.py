@@ -112,7 +112,11 @@ class Whole:
         for one in await self._repository.read_problems(tx, row.name):
             problems.extend(cell_pb2.Cell.FromString(one).problems)
         await owners.batch.look_up(tx, {row.name})
-        await self._show(tx, wanted, owners.batch.stored(row.name), problems)
+        # What is closed changes no component, so the platform's rules say what they said.
+        violations = await self._compliance.violations(
+            tx, (owners.organization, owners.environment), row.name
+        )
+        await self._show(tx, wanted, owners.batch.stored(row.name), problems, violations)
 
     async def _settle(
         self,

@@ -26,9 +26,11 @@ from cellplane.placement import convert
 from cellplane.placement.assembly import Adapters, Placement
 from cellplane.placement.clients import Model, Observability
 from cellplane.placement.config import PlacementSettings
+from cellplane.placement.failpoints import Reached, from_environment
 from cellplane.placement.link.authority import AgentAuthority, GrantVault
 from cellplane.placement.link.granting import Granting
 from cellplane.placement.link.service import JoinService, LinkService
+from cellplane.placement.metrics import PlacementMetrics
 from cellplane.placement.planes import Patience
 from cellplane.placement.readings import CellRevisionService, DecisionService
 from cellplane.placement.repository import Repository
@@ -67,8 +69,13 @@ class _Ports:
 
 
 @asynccontextmanager
-async def build(settings: PlacementSettings, server: Server) -> AsyncIterator[None]:
-    """Open the database, the other services and the ports of agents; run the loops."""
+async def build(
+    settings: PlacementSettings, server: Server, reached: Reached | None = None
+) -> AsyncIterator[None]:
+    """Open the database, the other services and the ports of agents; run the loops.
+
+    ``reached`` is told the steps of moves; without it, the environment says what happens there.
+    """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         database = await Database.open(
@@ -88,12 +95,15 @@ async def build(settings: PlacementSettings, server: Server) -> AsyncIterator[No
         )
         ports = _ports(settings, server, authority)
         adapters = _adapters(settings, database, channels, authority, ports.link)
+        if reached is not None:
+            adapters = replace(adapters, reached=reached)
         placement = Placement(adapters, await adapters.repository.next_epoch())
         resources = Resources(resource_tables)
         async with database.snapshot() as tx:
             stored = await resources.below(tx, "", [DATA_PLANES.kind])
         messages = [data_plane_pb2.DataPlane.FromString(s.payload) for s in stored]
         await placement.load(convert.data_plane_of(m) for m in messages)
+        server.metrics.registry.register(PlacementMetrics(placement.engine.deciding))
         _add_services(settings, ports, placement, adapters, database, resources)
         await stack.enter_async_context(_running(placement, authority, settings, ports))
         yield
@@ -119,6 +129,7 @@ async def _running(
             await asyncio.gather(ports.link.stop(), ports.join.stop())
             for task in loops:
                 task.cancel()
+    await placement.engine.deciding.commits.close()
     await placement.desired.flush()
 
 
@@ -179,6 +190,8 @@ def _adapters(
             suspect=settings.suspect_after.total_seconds(),
             lost=settings.lost_after.total_seconds(),
         ),
+        drain_seconds=settings.drain_for.total_seconds(),
+        reached=from_environment(),
         draining=link.draining,
     )
 
@@ -218,6 +231,7 @@ def _add_services(
             repository=adapters.repository,
             planes=placement.planes,
             desired=placement.desired,
+            reserved=placement.engine.deciding.reserved,
             tokens=tokens,
             clock=adapters.clock,
         ),

@@ -10,6 +10,7 @@ from typing import Any
 from cellplane.placement.clients import Compilers, Model, Observability
 from cellplane.placement.desired import Desired
 from cellplane.placement.engine import Engine
+from cellplane.placement.failpoints import Reached
 from cellplane.placement.link.authority import AgentAuthority, GrantVault
 from cellplane.placement.link.hub import Hub
 from cellplane.placement.link.join import Joining
@@ -45,6 +46,10 @@ class Adapters:
     clock: Clock
     trust_domain: str
     patience: Patience
+    drain_seconds: float
+    """How long calls may still come to what is left."""
+    reached: Reached
+    """Is told the steps of moves."""
     draining: asyncio.Event
     """Set when this process is about to stop."""
 
@@ -67,6 +72,8 @@ class Placement:
             desired=self.desired,
             store=repository,
             clock=clock,
+            drain_seconds=adapters.drain_seconds,
+            reached=adapters.reached,
         )
         self.platform = Platform(
             compilers=adapters.platform_compilers, planes=self.planes, desired=self.desired
@@ -130,7 +137,6 @@ class Placement:
         ]
 
     async def _tick(self) -> None:
-        """See who is silent, and which Cells have to go because of it."""
+        """See who is silent, and what follows from the time that went by."""
         await self.planes.tick()
-        patience = self._adapters.patience
-        await self.engine.look(patience.suspect + patience.lost)
+        self.engine.look()

@@ -9,7 +9,7 @@ from cellplane.cell.requirement import PlacementRequirement
 from cellplane.placement.clients import Resolved
 from cellplane.placement.compilation import Compilation
 from cellplane.placement.records import Decided
-from cellplane.placement.scheduler.snapshot import Demand
+from cellplane.placement.scheduler.snapshot import ComponentDemand, Demand
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,4 +41,13 @@ def demand_of(entry: CellEntry, resolved: Resolved) -> Demand:
         exposed=any(p.exposed for p in parts),
         identified=any(p.identified for p in parts),
         stateful=any(p.stateful for p in parts),
+        components=tuple(
+            ComponentDemand(
+                component=name,
+                replicas=part.replicas,
+                resources=dict(part.resources),
+                once=part.once,
+            )
+            for name, part in sorted(resolved.components.items())
+        ),
     )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from math import ceil
 from typing import Any
 
 import grpc
@@ -20,11 +21,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from cellplane.api.model.v1 import cell_pb2, cell_pb2_grpc
 from cellplane.api.observability.v1 import health_pb2, health_pb2_grpc
-from cellplane.api.type.v1 import compile_pb2, endpoint_pb2, resolved_cell_pb2
+from cellplane.api.type.v1 import compile_pb2, endpoint_pb2, resolved_cell_pb2, workload_pb2
 from cellplane.cell.condition import Status
 from cellplane.cell.manifest import Manifest
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem
+from cellplane.cell.quantity import bytes_of, milli_of
 from cellplane.cell.requirement import PlacementRequirement
 from cellplane.cell.visibility import Encryption
 from cellplane.placement import convert
@@ -32,6 +34,7 @@ from cellplane.placement.compilation import WHOLE, Slice
 from cellplane.placement.status.cell_status import CellStatus
 from cellplane.rpc.compile import seen_through
 
+_ONCE = (workload_pb2.COMPONENT_KIND_JOB, workload_pb2.COMPONENT_KIND_SCHEDULED_TASK)
 _BATCH = 100
 """Components in one question to a compiler at most, so that its answer fits in a message."""
 
@@ -67,6 +70,11 @@ class Part:
     identified: bool = False
     stateful: bool = False
     encryption: Encryption = Encryption.UNSPECIFIED
+    replicas: int = 0
+    once: bool = False
+    """Whether it runs once, or at times, instead of always."""
+    resources: tuple[tuple[str, int], ...] = ()
+    """What one replica requests, by resource."""
     message: Any = field(repr=False, compare=False)
     views: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
     """Digests of what compilers look at, by their masks."""
@@ -280,8 +288,26 @@ def component_part(component: resolved_cell_pb2.ResolvedComponent) -> Part:
         exposed=bool(seen & {endpoint_pb2.VISIBILITY_PUBLIC, endpoint_pb2.VISIBILITY_ORGANIZATION}),
         identified=endpoint_pb2.VISIBILITY_ORGANIZATION in seen,
         stateful=bool(component.workload.volumes),
+        replicas=_replicas(component.workload),
+        once=component.kind in _ONCE,
+        resources=_requested(component.workload.resources),
         message=component,
     )
+
+
+def _replicas(workload: workload_pb2.Workload) -> int:
+    """How many run at least; a job, or a run of a task, is one."""
+    if workload.HasField("autoscaling"):
+        return workload.autoscaling.min_replicas
+    return workload.replicas if workload.HasField("replicas") else 1
+
+
+def _requested(resources: workload_pb2.Resources) -> tuple[tuple[str, int], ...]:
+    asked = {
+        "cpu_millis": ceil(milli_of(resources.cpu_request or "0")),
+        "memory_bytes": ceil(bytes_of(resources.memory_request or "0")),
+    }
+    return tuple((name, amount) for name, amount in asked.items() if amount)
 
 
 def _digest(

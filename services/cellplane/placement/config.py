@@ -48,6 +48,10 @@ class PlacementSettings(ServiceSettings):
     suspect_after: Duration = Field(
         timedelta(seconds=45), description="silence after which a data plane takes no new cells"
     )
+    drain_for: Duration = Field(
+        timedelta(seconds=5),
+        description="how long a data plane that a cell leaves is kept after calls go elsewhere",
+    )
     lost_after: Duration = Field(
         timedelta(seconds=60), description="silence after that, after which it is lost"
     )

@@ -25,7 +25,7 @@ from cellplane.placement.planes import Entry
 from cellplane.placement.records import DataPlane, Decided
 from cellplane.placement.rollout.brake import HeldRemovals
 from cellplane.placement.rollout.diff import BundleObject
-from cellplane.placement.scheduler.snapshot import OutsideScore
+from cellplane.placement.scheduler.snapshot import Amounts, OutsideScore
 from cellplane.placement.status.cell_status import CellStatus, ComponentStatus, PlaneStatus
 from cellplane.rpc.codec import Codec
 
@@ -329,6 +329,20 @@ def decision_to_wire(cell: str, decided: Decided) -> decision_pb2.Decision:
             for component, counts in decision.shares
             for plane, count in counts
         ],
+        moves=[
+            decision_pb2.Move(
+                old_data_plane=move.leaves,
+                new_data_plane=move.comes,
+                reason=move.reason,
+                step=decision_pb2.Move.Step.Value(move.step.value),
+                step_time=stamp_of(datetime.fromtimestamp(move.times[-1][1], UTC)),
+            )
+            for move in decided.moves
+        ],
+        preemptions=[
+            decision_pb2.Preemption(cell=victim, data_plane=plane)
+            for victim, plane in decided.preempts
+        ],
     )
 
 
@@ -338,6 +352,7 @@ def lay_over(
     profile: DataPlaneProfile,
     cells: int,
     observed: Iterable[Condition],
+    reserved: Amounts,
 ) -> None:
     """Fill in what agents say of a data plane."""
     message.state = data_plane_pb2.DataPlane.State.Value(entry.state.value)
@@ -374,6 +389,16 @@ def lay_over(
                 allocatable_memory_bytes=facts.allocatable_memory_bytes,
                 requested_cpu_millis=facts.requested_cpu_millis,
                 requested_memory_bytes=facts.requested_memory_bytes,
+                resources=[
+                    data_plane_pb2.ResourceCapacity(
+                        resource=r.resource,
+                        allocatable=r.allocatable,
+                        others_requested=r.others_requested,
+                        cells_requested=r.cells_requested,
+                        reserved=reserved.get(r.resource, 0),
+                    )
+                    for r in facts.resources
+                ],
             )
         )
 

@@ -1,175 +1,168 @@
-"""Where Cells are decided on: one fleet for each organization, kept as this service's world is.
+"""Where Cells are decided on: one keeper for each organization, as this service's world is.
 
-The fleets are in memory; what they decide is stored before anything follows from it. They say which
-Cells a change of a data plane concerns, so that no other Cell is woken.
+The keepers are in memory, and a decision takes the room that it needs in the step that makes it.
+What they decide is stored before anything follows from it, many decisions in one commit; what the
+world took back meanwhile is not stored, and only that Cell is decided on again. They say which
+Cells a change concerns, so that no other is looked at.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from math import inf
 
-import structlog
-
-from cellplane.cell.problem import NotFound
 from cellplane.placement.cells import CellEntry
-from cellplane.placement.planes import Planes
-from cellplane.placement.records import Decided, candidate_of
-from cellplane.placement.scheduler.decide import Unplaceable
-from cellplane.placement.scheduler.fleet import Counters, Fleet
-from cellplane.placement.scheduler.outage import Limits, brake, patience
-from cellplane.placement.scheduler.snapshot import Demand, PlaneState
+from cellplane.placement.commits import Commits, DecisionStore
+from cellplane.placement.planes import Entry, Planes
+from cellplane.placement.records import DataPlane, Decided, candidate_of
+from cellplane.placement.scheduler.fleet import Change, Counters, Fleet
+from cellplane.placement.scheduler.keeper import Keeper
+from cellplane.placement.scheduler.moves import Move
+from cellplane.placement.scheduler.outage import Limits
+from cellplane.placement.scheduler.snapshot import Demand, total
 from cellplane.runtime.clock import Clock
 
-
-class DecisionStore(Protocol):
-    """Keeps decisions."""
-
-    async def save_decisions(self, decided: Mapping[str, Decided]) -> None:
-        """Store where Cells are to be, all or none."""
-        ...
-
-    async def forget_decision(self, cell: str) -> None:
-        """Forget a Cell."""
-        ...
+LIMITS = Limits(lost_seconds=inf)
+"""When an agent is lost is measured where its words arrive."""
 
 
 class Deciding:
     """Decides on Cells, and keeps what was decided."""
 
-    def __init__(self, *, planes: Planes, store: DecisionStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        planes: Planes,
+        store: DecisionStore,
+        clock: Clock,
+        speaks: Callable[[str, str], bool],
+        limits: Limits = LIMITS,
+    ) -> None:
+        """``speaks(cell, data plane)``: whether what a Cell uses there is in what is reported."""
         self._planes = planes
-        self._store = store
         self._clock = clock
-        self._fleets: dict[str, Fleet] = {}
-        self._pending: dict[str, Decided] = {}
-        self._saving: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger()
-        self.limits = Limits()
+        self._speaks = speaks
+        self._limits = limits
+        self._keepers: dict[str, Keeper] = {}
+        self.commits = Commits(store=store, on_held=self._held)
+        self._known: dict[str, Decided] = {}
+        """By Cell, what was decided last, stored or not yet."""
+        self._on_held: list[Callable[[str, Decided], None]] = []
 
-    def fleet(self, organization: str) -> Fleet:
-        """The data planes and Cells of an organization."""
-        found = self._fleets.get(organization)
+    def on_held(self, watcher: Callable[[str, Decided], None]) -> None:
+        """Call ``watcher(cell, decided)`` when a decision is stored."""
+        self._on_held.append(watcher)
+
+    def keeper(self, organization: str) -> Keeper:
+        """The data planes and Cells of an organization, over time."""
+        found = self._keepers.get(organization)
         if found is None:
-            found = Fleet(now=self._clock.now().timestamp())
-            self._fleets[organization] = found
+            now = self._now()
+            fleet = Fleet(hold=True, firm=True, announce=True, now=now)
+            found = Keeper(fleet=fleet, limits=self._limits, told=True)
+            self._keepers[organization] = found
             for entry in self._planes.of_organization(organization):
-                found.put_plane(candidate_of(entry.plane, entry.membership, entry.state, 0))
+                found.put(candidate_of(entry.plane, entry.membership, entry.state))
         return found
 
+    def fleet(self, organization: str) -> Fleet:
+        """The data planes and Cells of an organization, now."""
+        return self.keeper(organization).fleet
+
     def counters(self) -> Counters:
-        """Work done, by all fleets."""
-        every = [f.counters for f in self._fleets.values()]
-        return Counters(
-            evaluated=sum(c.evaluated for c in every), affected=sum(c.affected for c in every)
-        )
+        """Work done, by all keepers."""
+        every = [keeper.fleet.counters for keeper in self._keepers.values()]
+        sums = {f.name: sum(getattr(c, f.name) for c in every) for f in fields(Counters)}
+        return Counters(**sums)
+
+    def brakes(self) -> dict[str, str]:
+        """By organization, why nothing moves because data planes are lost."""
+        return {name: keeper.brake for name, keeper in self._keepers.items() if keeper.brake}
+
+    def reserved(self, plane: DataPlane) -> dict[str, int]:
+        """What is kept for the Cells of a data plane."""
+        fleet = self.fleet(plane.organization)
+        here = plane.data_plane
+        return total(fleet.cells[cell].taken[here] for cell in fleet.on(here))
+
+    # --- what happens -----------------------------------------------------------------------
 
     def load(self, entry: CellEntry, decided: Decided) -> None:
         """Take what was stored; what the Cell asks for is known once it is resolved."""
-        cell = str(entry.name)
-        fleet = self.fleet(entry.name.organization)
-        fleet.put_cell(
-            Demand(cell=cell, organization=entry.name.organization, requirement=entry.requirement)
+        cell, organization = str(entry.name), entry.name.organization
+        keeper = self.keeper(organization)
+        keeper.fleet.put_cell(
+            Demand(cell=cell, organization=organization, requirement=entry.requirement)
         )
-        fleet.restore(cell, decided.decision, decided.spreads)
+        keeper.fleet.restore(cell, decided.decision, decided.spreads, decided.reserved)
+        keeper.restore(cell, decided.moves, decided.homes)
+        resident = keeper.fleet.cells[cell]
+        resident.intends, resident.said = decided.preempts, True
+        self._known[cell] = decided
 
-    def plane_changed(self, data_plane: str) -> list[str]:
-        """A data plane is there, different, or gone: the Cells that have to be decided on."""
+    def want(self, demand: Demand) -> None:
+        """A Cell is wanted, or asks for something else."""
+        keeper = self.keeper(demand.organization)
+        keeper.want(demand)
+        self._settle(keeper)
+        self._note(keeper, demand.cell)
+
+    def plane_changed(self, data_plane: str) -> None:
+        """A data plane is there, different, or gone."""
         organization, own_id = data_plane.split("/")[1], data_plane.rsplit("/", 1)[-1]
-        fleet = self.fleet(organization)
+        keeper = self.keeper(organization)
         entry = self._planes.get(data_plane)
         if entry is None:
-            fleet.drop_plane(own_id)
+            keeper.drop(own_id)
         else:
-            fleet.put_plane(candidate_of(entry.plane, entry.membership, entry.state, 0))
-            if entry.state is PlaneState.READY:
-                for cell in fleet.on(own_id):
-                    if fleet.cells[cell].leaving.get(own_id) == "LOST":
-                        fleet.remain(cell, own_id)
-        return fleet.due()
+            claims = self._claims(keeper.fleet, entry)
+            keeper.put(candidate_of(entry.plane, entry.membership, entry.state, claims))
+        self._settle(keeper)
 
-    def lost(self, silence: float) -> list[str]:
-        """The Cells that have been patient with lost data planes for long enough.
+    def tick(self) -> None:
+        """Let time go by: patience, tolerations and hold-downs end; a failed commit is repeated."""
+        for keeper in self._keepers.values():
+            self._take(keeper, keeper.advance(max(self._now(), keeper.now)))
+        self.commits.begin()
 
-        None while so many are silent that nothing may move; it is looked at again each time.
+    def rebalance(self, organization: str, budget: int) -> list[Change]:
+        """Move up to so many copies to where they are better off."""
+        keeper = self.keeper(organization)
+        changes = list(keeper.rebalance(budget))
+        self._take(keeper, changes)
+        return changes
 
-        Args:
-            silence: After how many seconds of it a data plane is lost.
-        """
-        now = self._clock.monotonic()
-        found: list[str] = []
-        for fleet in self._fleets.values():
-            fleet.index.advance(self._clock.now().timestamp())
-            planes = [p for p in fleet.index.planes if p is not None]
-            lost = [p for p in planes if p.state is PlaneState.LOST]
-            if not lost or brake(planes, self.limits):
-                continue
-            for plane in lost:
-                name = f"organizations/{plane.organization}/dataPlanes/{plane.data_plane}"
-                entry = self._planes.get(name)
-                for cell in fleet.on(plane.data_plane) if entry is not None else ():
-                    resident = fleet.cells[cell]
-                    since = entry.heard + silence if entry is not None else now
-                    known = plane.data_plane in resident.leaving
-                    if not known and now - since >= patience(resident.demand):
-                        fleet.leave(cell, plane.data_plane, "LOST")
-            found += fleet.due()
-        return found
+    def proceed(self, move: Move, organization: str) -> None:
+        """The next step of a move was made."""
+        keeper = self.keeper(organization)
+        keeper.proceed(move)
+        self._note(keeper, move.cell)
 
-    async def decide(self, entry: CellEntry, demand: Demand) -> list[str] | None:
-        """Decide on a Cell, if anything that matters to it changed, and store it.
-
-        Returns:
-            Cells that have to be decided on because of it, or ``None`` if nothing is new.
-        """
-        cell, before = demand.cell, entry.decided
-        # Nothing is awaited until the decision is noted: the next one sees where this one went.
-        fleet = self.fleet(demand.organization)
-        fleet.put_cell(demand)
-        resident = fleet.cells[cell]
-        if fleet.is_due(cell) or resident.decision is None:
-            fleet.decide(cell)
-        decision = resident.decision
-        if decision is None:
-            raise NotFound(f"cell {cell} was not decided on")
-        moved = before is None or before.data_planes != decision.data_planes
-        was = before is not None and isinstance(before.decision, Unplaceable)
-        same = not moved and before is not None and was is isinstance(decision, Unplaceable)
-        entry.decided = Decided(
-            decision=decision,
-            decide_time=self._clock.now() if moved or before is None else before.decide_time,
-            spreads=resident.spreads,
-        )
-        woken = fleet.due()
-        if same and before is not None:
-            if before.spreads != entry.decided.spreads:
-                await self._save(cell, entry.decided)
-            return woken or None
-        await self._save(cell, entry.decided)
-        self._log.info(
-            "cell.decided",
-            cell=cell,
-            data_planes=decision.data_planes,
-            summary=decision.trace.summary,
-        )
-        return woken
+    def left(self, cell: str, data_plane: str) -> None:
+        """Nothing of a Cell is on a data plane any more."""
+        keeper = self.keeper(data_plane.split("/")[1])
+        if cell in keeper.fleet.cells:
+            keeper.left(cell, data_plane.rsplit("/", 1)[-1])
+            self._settle(keeper)
+            self._note(keeper, cell)
 
     async def forget(self, cell: str) -> None:
         """A Cell is gone."""
-        await self._settled()
-        await self._store.forget_decision(cell)
+        self._known.pop(cell, None)
+        await self.commits.forget(cell)
 
-    def drop(self, cell: str, organization: str) -> list[str]:
-        """A Cell takes no place any more: the Cells that may have it."""
-        fleet = self.fleet(organization)
-        fleet.drop_cell(cell)
-        return fleet.due()
+    def drop(self, cell: str, organization: str) -> None:
+        """A Cell takes no place any more: others may have it."""
+        keeper = self.keeper(organization)
+        keeper.unwant(cell)
+        self._known.pop(cell, None)
+        self._settle(keeper)
 
-    def copy(self, organization: str) -> Fleet:
+    def copy(self, organization: str) -> Keeper:
         """The same world, to try something in."""
-        known = self.fleet(organization)
-        scratch = Fleet(now=known.index.now)
+        known = self.keeper(organization).fleet
+        scratch = Fleet(firm=True, now=known.index.now)
         for plane in known.index.planes:
             if plane is not None:
                 scratch.put_plane(plane)
@@ -177,26 +170,61 @@ class Deciding:
             scratch.put_cell(known.cells[cell].demand)
         for cell, resident in sorted(known.cells.items()):
             if resident.decision is not None:
-                scratch.restore(cell, resident.decision, resident.spreads)
+                scratch.restore(cell, resident.decision, resident.spreads, resident.taken)
+                scratch.cells[cell].restored = resident.restored
                 scratch.cells[cell].leaving.update(resident.leaving)
-        return scratch
+        return Keeper(fleet=scratch, limits=self._limits)
 
-    async def _save(self, cell: str, decided: Decided) -> None:
-        """Store with all that come meanwhile: one commit for many, and none is told before."""
-        self._pending[cell] = decided
-        while self._pending.get(cell) is decided:
-            if self._saving is None or self._saving.done():
-                self._saving = asyncio.create_task(self._commit(), name="decisions")
-            await asyncio.shield(self._saving)
+    # --- what follows -----------------------------------------------------------------------
 
-    async def _commit(self) -> None:
-        while self._pending:
-            batch = dict(self._pending)
-            await self._store.save_decisions(batch)
-            for cell, decided in batch.items():
-                if self._pending.get(cell) is decided:
-                    del self._pending[cell]
+    def _settle(self, keeper: Keeper) -> None:
+        self._take(keeper, keeper.settle())
 
-    async def _settled(self) -> None:
-        if self._saving is not None and not self._saving.done():
-            await asyncio.shield(self._saving)
+    def _take(self, keeper: Keeper, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._note(keeper, change.cell)
+        for cell in keeper.returned():
+            self._note(keeper, cell)
+
+    def _note(self, keeper: Keeper, cell: str) -> None:
+        """Store what was decided on a Cell, if it is anything new."""
+        resident = keeper.fleet.cells.get(cell)
+        if resident is None or resident.decision is None or resident.restored:
+            return
+        before, time = self._known.get(cell), self._clock.now()
+        if before is not None and before.data_planes == resident.data_planes:
+            time = before.decide_time
+        decided = Decided(
+            decision=resident.decision,
+            decide_time=time,
+            spreads=resident.spreads,
+            reserved={name: dict(a) for name, a in sorted(resident.taken.items())},
+            moves=keeper.moves.of(cell),
+            homes=keeper.homes_of(cell),
+            preempts=resident.intends,
+        )
+        if before is None or not decided.same(before):
+            self._known[cell] = decided
+            self.commits.add(cell, decided)
+
+    def _held(self, cell: str, decided: Decided) -> None:
+        """A decision is stored: what it announced happens next."""
+        organization = cell.split("/")[1]
+        for watcher in self._on_held:
+            watcher(cell, decided)
+        keeper = self.keeper(organization)
+        resident = keeper.fleet.cells.get(cell)
+        if resident is not None and resident.intends and resident.intends == decided.preempts:
+            resident.said = True
+            keeper.fleet.wake(cell)
+            self._settle(keeper)
+            self._note(keeper, cell)
+
+    def _claims(self, fleet: Fleet, entry: Entry) -> dict[str, int]:
+        """What is counted for the Cells of whose use an agent speaks."""
+        name, own_id = entry.plane.name, entry.plane.data_plane
+        cells = (c for c in fleet.on(own_id) if self._speaks(c, name))
+        return total(fleet.cells[cell].taken[own_id] for cell in cells)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()

@@ -21,6 +21,7 @@ from cellplane.cell.plane import DataPlaneProfile
 from cellplane.cell.problem import CellplaneError, Unavailable
 from cellplane.placement.cells import CellEntry, demand_of
 from cellplane.placement.clients import Compilers, Model, Resolved, Step, StepType
+from cellplane.placement.commits import DecisionStore
 from cellplane.placement.compilation import (
     Compilation,
     Slice,
@@ -28,8 +29,11 @@ from cellplane.placement.compilation import (
     context_digest,
     errors,
 )
-from cellplane.placement.deciding import Deciding, DecisionStore
+from cellplane.placement.deciding import Deciding
 from cellplane.placement.desired import Desired
+from cellplane.placement.division import part_of
+from cellplane.placement.failpoints import UNARMED, Reached
+from cellplane.placement.moving import Moving
 from cellplane.placement.peers import peers_of, target_cells
 from cellplane.placement.planes import News, Planes
 from cellplane.placement.records import Decided
@@ -51,17 +55,31 @@ class Engine:
         desired: Desired,
         store: DecisionStore,
         clock: Clock,
+        drain_seconds: float = 5.0,
+        reached: Reached = UNARMED,
     ) -> None:
         self._model = model
         self._compilers = compilers
         self._planes = planes
         self._desired = desired
-        self.deciding = Deciding(planes=planes, store=store, clock=clock)
+        self.deciding = Deciding(planes=planes, store=store, clock=clock, speaks=desired.speaks)
+        self.deciding.commits.reached = reached
+        self.deciding.on_held(self._held)
+        self._moving = Moving(
+            desired=desired,
+            deciding=self.deciding,
+            planes=planes,
+            clock=clock,
+            drain_seconds=drain_seconds,
+            reached=reached,
+        )
         self._cells: dict[str, CellEntry] = {}
         self._readers: dict[str, set[str]] = {}
         """By Cell, the Cells whose connections lead to it."""
         self._token = ""
         self._on_change: list[_Watcher] = []
+        self._deciding_on: set[str] = set()
+        """Cells whose worker waits for a decision, and goes on with it."""
         self._log = structlog.get_logger()
         self.workers = Workers("cell", self._reconcile)
         self.synced = asyncio.Event()
@@ -159,8 +177,7 @@ class Engine:
 
     def _plane_changed(self, data_plane: str, news: News) -> None:
         there = set(self._desired.cells_on(data_plane))
-        for cell in self.deciding.plane_changed(data_plane):
-            self.workers.wake(cell)
+        self.deciding.plane_changed(data_plane)
         if news is News.FACTS:
             return
         if news in (News.PROFILE, News.GONE):
@@ -176,7 +193,7 @@ class Engine:
 
     def _observed(self, cell: str) -> None:
         entry = self._cells.get(cell)
-        if entry is not None and (entry.wanted is False or self._leaving(entry)):
+        if entry is not None and (entry.wanted is False or self._moving.concerns(entry)):
             self.workers.wake(cell)
         self._changed(cell)
 
@@ -213,8 +230,7 @@ class Engine:
             await self.deciding.forget(cell)
             if entry.wanted:
                 return self.workers.wake(cell)
-            for other in self.deciding.drop(cell, entry.name.organization):
-                self.workers.wake(other)
+            self.deciding.drop(cell, entry.name.organization)
             self._cells.pop(cell, None)
             for target in target_cells(entry.name, entry.target_projects):
                 self._readers.get(target, set()).discard(cell)
@@ -225,7 +241,12 @@ class Engine:
         if entry.resolved is None or entry.resolved.revision < entry.revision:
             entry.resolved = await self._model.resolve(cell, entry.resolved)
         resolved = entry.resolved
-        await self._decide(cell, entry, resolved)
+        self._deciding_on.add(cell)
+        try:
+            self.deciding.want(demand_of(entry, resolved))
+            await self.deciding.commits.settled(cell)
+        finally:
+            self._deciding_on.discard(cell)
         decided = entry.decided
         if decided is None:
             return
@@ -233,24 +254,35 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             for name in decided.deliverable:
                 data_plane = f"organizations/{organization}/dataPlanes/{name}"
-                group.create_task(self._deliver(cell, entry, resolved, data_plane))
-        await self._retire(cell, entry)
+                part = part_of(resolved, decided.decision.shares, name)
+                group.create_task(self._deliver(cell, entry, part, data_plane))
+        if await self._moving.go_on(cell, entry):
+            self.workers.wake(cell)
         self._changed(cell)
 
-    async def _decide(self, cell: str, entry: CellEntry, resolved: Resolved) -> None:
-        before = entry.decided
-        woken = await self.deciding.decide(entry, demand_of(entry, resolved))
-        for other in woken or ():
-            self.workers.wake(other)
-        if woken is None or entry.decided is None:
+    def _held(self, cell: str, decided: Decided) -> None:
+        """A decision is stored: what follows from it may happen."""
+        entry = self._cells.get(cell)
+        if entry is None:
             return
-        if before is None or before.data_planes != entry.decided.data_planes:
+        before, entry.decided = entry.decided, decided
+        if before is None or before.serving != decided.serving:
             self._wake_readers(cell)
+        if before is None or before.data_planes != decided.data_planes:
+            self._log.info(
+                "cell.decided",
+                cell=cell,
+                data_planes=decided.data_planes,
+                summary=decided.decision.trace.summary,
+            )
+        if cell not in self._deciding_on:
+            self.workers.wake(cell)
         self._changed(cell)
 
-    async def look(self, silence: float) -> None:
-        """Wake the Cells that have been on lost data planes for too long."""
-        for cell in self.deciding.lost(silence):
+    def look(self) -> None:
+        """Let time go by for what is decided, and for what is on its way."""
+        self.deciding.tick()
+        for cell in self._moving.due():
             self.workers.wake(cell)
 
     async def _deliver(
@@ -295,43 +327,9 @@ class Engine:
         organization = entry.name.organization
         found = (
             self._planes.profile(f"organizations/{organization}/dataPlanes/{name}")
-            for name in entry.decided.data_planes
+            for name in entry.decided.serving
         )
         return [p for p in found if p is not None]
-
-    def _leaving(self, entry: CellEntry) -> list[str]:
-        if entry.decided is None:
-            return []
-        staying = set(entry.decided.data_planes)
-        return [
-            name
-            for name, slot in self._desired.of_cell(str(entry.name)).items()
-            if name.rsplit("/", 1)[-1] not in staying and not slot.bundle.removed
-        ]
-
-    async def _retire(self, cell: str, entry: CellEntry) -> None:
-        """Leave data planes, once the Cell is ready where it is to be: make before break."""
-        for data_plane in self._desired.of_cell(cell):
-            if self._planes.get(data_plane) is None:
-                await self._desired.forget(cell, data_plane)
-                entry.compilations.pop(data_plane, None)
-                return self.workers.wake(cell)
-        leaving = self._leaving(entry)
-        if not leaving or entry.decided is None:
-            return None
-        staying = [
-            self._desired.slot(cell, f"organizations/{entry.name.organization}/dataPlanes/{name}")
-            for name in entry.decided.data_planes
-        ]
-        for slot in staying:
-            if slot is None or not slot.bundle.revision:
-                return None
-            if slot.observed.ready_revision != slot.bundle.revision:
-                return None
-        for data_plane in leaving:
-            await self._desired.remove(cell, data_plane)
-            entry.compilations.pop(data_plane, None)
-        return None
 
 
 def _cause(error: Exception) -> Exception:

@@ -60,6 +60,7 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
             answer = advice.why_not(world, resident.bound, previous, request.data_plane)
         return decision_pb2.ExplainDecisionResponse(
             answer=answer,
+            brake=self._engine.deciding.brakes().get(organization, ""),
             blockers=[
                 decision_pb2.Blocker(rule=b.rule, data_planes=b.data_planes, message=b.message)
                 for b in advice.blockers(world, resident.bound, previous)
@@ -75,9 +76,7 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
     ) -> decision_pb2.PlanDecisionsResponse:
         """See ``placement/v1/decision.proto``."""
         del context
-        organization = request.parent.removeprefix("organizations/")
-        if organization == request.parent or not is_id(organization):
-            raise _malformed("parent", request.parent, "organizations/*")
+        organization = _organization(request.parent)
         return self._preview(organization, [_plain(e) for e in request.events])
 
     async def PlanDrain(  # noqa: N802 - the contract's name
@@ -93,6 +92,25 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
             case _:
                 raise _malformed("name", request.name, "organizations/*/dataPlanes/*")
 
+    async def RebalanceDecisions(  # noqa: N802 - the contract's name
+        self, request: decision_pb2.RebalanceDecisionsRequest, context: Any
+    ) -> decision_pb2.RebalanceDecisionsResponse:
+        """See ``placement/v1/decision.proto``."""
+        del context
+        organization = _organization(request.parent)
+        deciding = self._engine.deciding
+        real = deciding.keeper(organization)
+        keeper = deciding.copy(organization) if request.validate_only else real
+        before = {cell: r.data_planes for cell, r in keeper.fleet.cells.items()}
+        if request.validate_only:
+            list(keeper.settle())
+            list(keeper.rebalance(request.move_budget))
+        else:
+            for change in deciding.rebalance(organization, request.move_budget):
+                await deciding.commits.settled(change.cell)
+        made = self._differences(organization, keeper, before)
+        return decision_pb2.RebalanceDecisionsResponse(changes=made.changes, brake=made.brake)
+
     async def SimulatePlacement(  # noqa: N802 - the contract's name
         self, request: decision_pb2.SimulatePlacementRequest, context: Any
     ) -> decision_pb2.SimulatePlacementResponse:
@@ -104,13 +122,19 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
         return response
 
     def _preview(self, organization: str, events: list[Any]) -> decision_pb2.PlanDecisionsResponse:
-        fleet = self._engine.deciding.copy(organization)
+        keeper = self._engine.deciding.copy(organization)
+        fleet = keeper.fleet
         planes = [p.data_plane for p in fleet.index.planes if p is not None]
         happening = document.read_events(events, planes)
         before = {cell: r.data_planes for cell, r in fleet.cells.items()}
-        keeper = Keeper(fleet=fleet)
         for event in happening:
             list(apply(keeper, event, organization))
+        return self._differences(organization, keeper, before)
+
+    def _differences(
+        self, organization: str, keeper: Keeper, before: dict[str, tuple[str, ...]]
+    ) -> decision_pb2.PlanDecisionsResponse:
+        fleet = keeper.fleet
         response = decision_pb2.PlanDecisionsResponse(brake=keeper.brake)
         for cell in sorted({*before, *fleet.cells}):
             resident = fleet.cells.get(cell)
@@ -259,6 +283,13 @@ def _malformed(field: str, value: str, pattern: str) -> Invalid:
     message = f'{field} "{value}" is not of the form {pattern}'
     problem = Problem(reason="NAME_MALFORMED", message=message, field=field, value=value)
     return Invalid(message, problems=[problem], reason="NAME_MALFORMED")
+
+
+def _organization(parent: str) -> str:
+    found = parent.removeprefix("organizations/")
+    if found == parent or not is_id(found):
+        raise _malformed("parent", parent, "organizations/*")
+    return found
 
 
 def _plain(struct: Struct) -> Any:

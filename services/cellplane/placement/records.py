@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from cellplane.cell.plane import DataPlaneProfile, Enforcement
 from cellplane.cell.requirement import Spread, Taint
 from cellplane.placement.scheduler.decide import Decision, Unplaceable
-from cellplane.placement.scheduler.snapshot import OutsideScore, Plane, PlaneState
+from cellplane.placement.scheduler.moves import Move
+from cellplane.placement.scheduler.snapshot import Amounts, OutsideScore, Plane, PlaneState
 
+_API: Final = "api/"
+"""Before the name of an API that is served, among capabilities."""
 WESTBOUND_PORT = 443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceFacts:
+    """How much there is of one resource, and who requests it."""
+
+    resource: str
+    allocatable: int = 0
+    cells_requested: int = 0
+    others_requested: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +43,9 @@ class Facts:
     allocatable_memory_bytes: int = 0
     requested_cpu_millis: int = 0
     requested_memory_bytes: int = 0
+    provider: str = ""
+    resources: tuple[ResourceFacts, ...] = ()
+    """Empty: not known, as of a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,20 +116,29 @@ def profile_of(
 
 
 def candidate_of(
-    plane: DataPlane, membership: Membership | None, state: PlaneState, cell_count: int
+    plane: DataPlane,
+    membership: Membership | None,
+    state: PlaneState,
+    claims: Amounts = MappingProxyType({}),
 ) -> Plane:
-    """What the scheduler needs to know of a data plane."""
+    """What the scheduler needs to know of a data plane.
+
+    *claims* is what is counted for those Cells of whose use the agent speaks, too: what they use
+    beyond it, as others do, is not free either.
+    """
     facts = membership.facts if membership is not None else None
     known = facts if facts is not None else Facts()
-    free_cpu = known.allocatable_cpu_millis - known.requested_cpu_millis
-    free_memory = known.allocatable_memory_bytes - known.requested_memory_bytes
-    measured = {
-        "node_count": known.node_count,
-        "allocatable_cpu_millis": known.allocatable_cpu_millis,
-        "allocatable_memory_bytes": known.allocatable_memory_bytes,
-        "free_cpu_millis": max(0, free_cpu),
-        "free_memory_bytes": max(0, free_memory),
-    }
+    measured = {"node_count": known.node_count}
+    if not known.resources:
+        free_cpu = known.allocatable_cpu_millis - known.requested_cpu_millis
+        free_memory = known.allocatable_memory_bytes - known.requested_memory_bytes
+        measured |= {
+            "allocatable_cpu_millis": known.allocatable_cpu_millis,
+            "allocatable_memory_bytes": known.allocatable_memory_bytes,
+            "free_cpu_millis": max(0, free_cpu),
+            "free_memory_bytes": max(0, free_memory),
+        }
+    apis = frozenset(c.removeprefix(_API) for c in known.capabilities if c.startswith(_API))
     return Plane(
         data_plane=plane.data_plane,
         organization=plane.organization,
@@ -123,12 +150,18 @@ def candidate_of(
         fields={
             "kubernetes_version": known.kubernetes_version,
             "enforcement": known.enforcement.value,
+            "provider": known.provider,
         },
         facts={name: str(value) for name, value in measured.items()} if facts is not None else {},
         labels=all_labels(plane, membership),
         taints=plane.taints,
         capabilities=frozenset(facts.capabilities if facts is not None else ()),
-        cell_count=cell_count,
+        apis=apis or None,
+        allocatable={x.resource: x.allocatable for x in known.resources},
+        used={
+            x.resource: x.others_requested + max(0, x.cells_requested - claims.get(x.resource, 0))
+            for x in known.resources
+        },
     )
 
 
@@ -139,6 +172,25 @@ class Decided:
     decision: Decision
     decide_time: datetime
     spreads: tuple[Spread, ...] = ()
+    reserved: Mapping[str, Amounts] = field(default_factory=dict)
+    """By data plane, what is kept for the Cell: also where it is on its way to, or from."""
+    moves: tuple[Move, ...] = ()
+    """Copies on their way, by the data plane that is left."""
+    homes: Mapping[str, str] = field(default_factory=dict)
+    """By data plane that it is on instead, where it goes back to."""
+    preempts: tuple[tuple[str, str], ...] = ()
+    """Cells whose place it takes next, and where."""
+
+    def same(self, other: Decided) -> bool:
+        """Whether nothing differs but why, and when."""
+        return _kept(self) == _kept(other)
+
+    @property
+    def serving(self) -> tuple[str, ...]:
+        """The data planes that calls are led to: until the cut-over, those that are left."""
+        coming = {m.comes for m in self.moves if m.can_be_cancelled}
+        staying = [m.leaves for m in self.moves if m.can_be_cancelled]
+        return tuple(sorted({*self.data_planes, *staying} - coming))
 
     @property
     def data_planes(self) -> tuple[str, ...]:
@@ -151,3 +203,19 @@ class Decided:
         if isinstance(self.decision, Unplaceable):
             return self.decision.fitting_data_planes
         return self.decision.data_planes
+
+
+def _kept(decided: Decided) -> tuple[object, ...]:
+    decision = decided.decision
+    return (
+        decision.data_planes,
+        decision.reason if isinstance(decision, Unplaceable) else "",
+        decided.deliverable,
+        decision.copies,
+        decision.shares,
+        decided.spreads,
+        {name: dict(amounts) for name, amounts in decided.reserved.items()},
+        [(m.leaves, m.comes, m.reason, m.step) for m in decided.moves],
+        dict(decided.homes),
+        decided.preempts,
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cellplane.cell.problem import Unavailable
 from cellplane.placement.link import messages
 from cellplane.placement.link.join import StoredGrant
 from cellplane.placement.records import Decided, Membership
@@ -44,6 +45,12 @@ from cellplane.placement.tables import (
 from cellplane.placement.tables import contents as blobs
 from cellplane.store.database import Database, Transaction
 
+_EPOCH = sa.select(epochs.c.epoch)
+_SAVE_DECISION = sa.text(
+    "INSERT INTO decisions (cell, body) VALUES (:cell, :body) "
+    "ON CONFLICT (cell) DO UPDATE SET body = excluded.body"
+)
+_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _MANY = 500
 """Values in one ``IN`` at most."""
 
@@ -53,6 +60,8 @@ class Repository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._epoch = 0
+        """Of this process; a later one ends it."""
 
     async def next_epoch(self) -> int:
         """Count this process as the next leader, durably, before it says anything."""
@@ -63,6 +72,7 @@ class Repository:
                 await tx.execute(sa.insert(epochs), {"id": 1, "epoch": epoch})
             else:
                 await tx.execute(sa.update(epochs).values(epoch=epoch))
+        self._epoch = epoch
         return epoch
 
     async def read_memberships(self) -> dict[str, tuple[Membership, PlaneState, datetime]]:
@@ -166,12 +176,16 @@ class Repository:
 
     async def save_decisions(self, decided: Mapping[str, Decided]) -> None:
         """Store where Cells are to be, all or none."""
-        rows = [
-            {"cell": cell, "body": json.dumps(decided_to_json(one), sort_keys=True)}
-            for cell, one in sorted(decided.items())
-        ]
+        rows = [{"cell": c, "body": _written(decided_to_json(d))} for c, d in decided.items()]
         async with self._database.transaction() as tx:
-            await _replace(tx, decisions, rows, ("cell",))
+            latest = (await tx.execute(_EPOCH)).scalar_one_or_none()
+            if latest is not None and self._epoch and latest != self._epoch:
+                raise Unavailable(
+                    f"another placement process leads since (epoch {latest}, this is "
+                    f"{self._epoch}): nothing is stored by this one, end it",
+                    reason="EPOCH_OVER",
+                )
+            await tx.execute(_SAVE_DECISION, rows)
 
     async def forget_decision(self, cell: str) -> None:
         """Forget a Cell."""

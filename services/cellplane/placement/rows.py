@@ -17,6 +17,7 @@ from cellplane.placement.rollout.bundle import Held
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.scheduler import trace
 from cellplane.placement.scheduler.decide import Placed, Unplaceable
+from cellplane.placement.scheduler.moves import Move, Step
 from cellplane.placement.slots import Slot
 from cellplane.placement.status.observed import Observed
 
@@ -82,6 +83,10 @@ def decided_to_json(decided: Decided) -> dict[str, Any]:
         "trace": trace.to_json(decision.trace),
         "spreads": [_written(s) for s in decided.spreads],
         "decide_time": decided.decide_time.isoformat(),
+        "reserved": {name: dict(amounts) for name, amounts in decided.reserved.items()},
+        "moves": [_move(m) for m in decided.moves],
+        "homes": dict(decided.homes),
+        "preempts": decided.preempts,
     }
 
 
@@ -105,6 +110,32 @@ def decided_of(body: Mapping[str, Any]) -> Decided:
         decision=decision,
         decide_time=datetime.fromisoformat(body["decide_time"]),
         spreads=tuple(Spread(**s) for s in body["spreads"]),
+        reserved=body.get("reserved", {}),
+        moves=tuple(_move_of(m) for m in body.get("moves", ())),
+        homes=body.get("homes", {}),
+        preempts=tuple((cell, plane) for cell, plane in body.get("preempts", ())),
+    )
+
+
+def _move(move: Move) -> dict[str, Any]:
+    return {
+        "cell": move.cell,
+        "leaves": move.leaves,
+        "comes": move.comes,
+        "reason": move.reason,
+        "step": move.step.value,
+        "times": [(step.value, time) for step, time in move.times],
+    }
+
+
+def _move_of(body: Mapping[str, Any]) -> Move:
+    return Move(
+        cell=body["cell"],
+        leaves=body["leaves"],
+        comes=body["comes"],
+        reason=body["reason"],
+        step=Step(body["step"]),
+        times=tuple((Step(step), time) for step, time in body["times"]),
     )
 
 

@@ -6,7 +6,7 @@ grant) is laid over it when it is read, so that a sign of life costs no write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -22,7 +22,9 @@ from cellplane.placement import convert, platform
 from cellplane.placement.desired import Desired
 from cellplane.placement.link.granting import Granting
 from cellplane.placement.planes import Planes
+from cellplane.placement.records import DataPlane
 from cellplane.placement.repository import Repository
+from cellplane.placement.scheduler.snapshot import Amounts
 from cellplane.placement.validate import check_data_plane
 from cellplane.resource.names import Collection
 from cellplane.resource.service_changes import Kinds
@@ -69,12 +71,14 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         repository: Repository,
         planes: Planes,
         desired: Desired,
+        reserved: Callable[[DataPlane], Amounts],
         tokens: PageTokens,
         clock: Clock,
     ) -> None:
         self._repository = repository
         self._planes = planes
         self._desired = desired
+        self._reserved = reserved
         self._methods = StandardMethods(
             database=database,
             resources=resources,
@@ -208,7 +212,9 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
                 continue
             cells = len(self._desired.cells_on(message.name))
             conditions = platform.conditions(message.name, self._desired)
-            convert.lay_over(message, entry, profile, cells, conditions)
+            convert.lay_over(
+                message, entry, profile, cells, conditions, self._reserved(entry.plane)
+            )
             convert.lay_held(message, self._desired.held_removals(message.name))
 
 

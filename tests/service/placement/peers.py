@@ -67,6 +67,8 @@ class FakeModel(cell_pb2_grpc.CellServiceServicer):
         targets: Iterable[str] = (),
         volumes: bool = False,
         placement: placement_pb2.PlacementRequirement | None = None,
+        replicas: int = 0,
+        cpu: str = "",
     ) -> int:
         """Want a Cell of components with images; answers its revision."""
         known = self.cells.setdefault(cell, FakeCell())
@@ -80,6 +82,9 @@ class FakeModel(cell_pb2_grpc.CellServiceServicer):
             known.gone[name] = known.revision
         for name, image in components.items():
             workload = workload_pb2.Workload(image=image)
+            if replicas:
+                workload.replicas = replicas
+            workload.resources.cpu_request = cpu
             if volumes:
                 workload.volumes.add(volume="data", mount_path="/data", size="1Gi")
             made = resolved_cell_pb2.ResolvedComponent(
@@ -255,6 +260,10 @@ class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
         self, request: compile_pb2.CompileRequest, namespace: str
     ) -> Iterable[tuple[Phase, str, dict[str, Any]]]:
         parts = [c.component for c in request.cell.components]
+        replicas = {
+            c.component: {"replicas": c.workload.replicas} if c.workload.replicas else {}
+            for c in request.cell.components
+        }
         images = {c.component: c.workload.image for c in request.cell.components}
 
         def body(kind: str, name: str, api: str, **more: Any) -> dict[str, Any]:
@@ -266,7 +275,7 @@ class FakeCompiler(network_policy_pb2_grpc.NetworkPolicyServiceServicer):
                 if request.include_frame:
                     yield Phase.NAMESPACE, "", body("Namespace", namespace, "v1")
                 for part in parts:
-                    spec = {"image": images[part]}
+                    spec = {"image": images[part], **replicas[part]}
                     yield Phase.WORKLOAD, part, body("Deployment", part, "apps/v1", spec=spec)
             case "network_policy":
                 if request.include_frame:

@@ -32,6 +32,7 @@ from cellplane.api.placement.v1 import (
 )
 from cellplane.placement.__main__ import build
 from cellplane.placement.config import PlacementSettings
+from cellplane.placement.failpoints import Reached
 from cellplane.rpc.client import Channels
 from cellplane.rpc.identity import service_uri, user_uri
 from cellplane.rpc.server import Server, ServerOptions
@@ -79,6 +80,10 @@ class World:
         self.client: Client
         self.fixed_ports: dict[str, int] = {}
         self.settings_changes: dict[str, Any] = {}
+        self.reached: Reached | None = None
+        """What happens where placement can be stopped; nothing if unset."""
+        self.environment: dict[str, str] = {}
+        """For placement as a process of its own."""
         self.as_process = False
         self.process: asyncio.subprocess.Process | None = None
         self._running: AsyncExitStack | None = None
@@ -101,7 +106,7 @@ class World:
         else:
             settings = PlacementSettings(**self._settings())
             server = Server(ServerOptions.of(settings))
-            await stack.enter_async_context(build(settings, server))
+            await stack.enter_async_context(build(settings, server, self.reached))
             api = (await server.start()).grpc
             stack.push_async_callback(server.stop)
         user_cert, user_key = self.authority.issue(uri=user_uri(TRUST_DOMAIN, "admin")).save(
@@ -141,6 +146,7 @@ class World:
             "join_listen": f"127.0.0.1:{ports.get('join', 0)}",
             "link_port_file": self.folder / "link.json",
             "join_port_file": self.folder / "join.json",
+            "drain_for": "0s",
             **{f"{name}_address": at for name, at in self.addresses.items()},
         } | self.settings_changes
 
@@ -159,7 +165,7 @@ class World:
                 *flags,
                 stderr=log,
                 stdout=log,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": path, **self.environment},
             )
         stack.push_async_callback(_end, self.process)
         async with asyncio.timeout(30):

@@ -211,12 +211,6 @@ def test_an_unschedulable_pod_is_not_terminal() -> None:
     assert (state.reason, state.terminal) == ("Unschedulable", False)
 
 
-def test_a_pod_says_what_it_requests() -> None:
-    """Requests are read as thousandths of a core and bytes."""
-    found = pods.read(pod())
-    assert (found.cpu_millis, found.memory_bytes) == (250, 1024**3)
-
-
 def test_a_secret_is_ready_once_it_was_fetched() -> None:
     """An ExternalSecret is as far as its operator says; without one, it is ready as applied."""
     fetched = {"type": "Ready", "status": "True", "reason": "SecretSynced"}

@@ -12,6 +12,7 @@ from typing import Final
 
 from cellplane.cell.names import kube_name
 from cellplane.cell.protocol import TRAITS, Protocol, RouteKind, Transport
+from cellplane.cell.quantity import bytes_of, milli_of
 from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import (
     Autoscaling,
@@ -21,7 +22,6 @@ from cellplane.cell.workload import (
     Resources,
     Workload,
 )
-from cellplane.model.domain.quantity import bytes_of, milli_of
 from cellplane.model.domain.resources import (
     Component,
     Endpoint,

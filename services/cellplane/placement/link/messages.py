@@ -9,7 +9,7 @@ from cellplane.api.type.v1 import compile_pb2
 from cellplane.cell.manifest import ObjectKey
 from cellplane.cell.plane import Enforcement
 from cellplane.placement import convert
-from cellplane.placement.records import Facts
+from cellplane.placement.records import Facts, ResourceFacts
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.status.observed import (
     ComponentReport,
@@ -38,6 +38,16 @@ def facts_of(message: link_pb2.Facts) -> Facts:
         allocatable_memory_bytes=message.allocatable_memory_bytes,
         requested_cpu_millis=message.requested_cpu_millis,
         requested_memory_bytes=message.requested_memory_bytes,
+        provider=message.provider,
+        resources=tuple(
+            ResourceFacts(
+                resource=r.resource,
+                allocatable=r.allocatable,
+                cells_requested=r.cells_requested,
+                others_requested=r.others_requested,
+            )
+            for r in sorted(message.resources, key=lambda r: r.resource)
+        ),
     )
 
 
@@ -151,6 +161,16 @@ def facts_to_wire(facts: Facts) -> link_pb2.Facts:
         allocatable_memory_bytes=facts.allocatable_memory_bytes,
         requested_cpu_millis=facts.requested_cpu_millis,
         requested_memory_bytes=facts.requested_memory_bytes,
+        provider=facts.provider,
+        resources=[
+            link_pb2.ResourceFacts(
+                resource=r.resource,
+                allocatable=r.allocatable,
+                cells_requested=r.cells_requested,
+                others_requested=r.others_requested,
+            )
+            for r in facts.resources
+        ],
     )
 
 

@@ -59,6 +59,7 @@ class Index:
         "counts",
         "drained",
         "everything",
+        "firm",
         "hashes",
         "now",
         "organizations",
@@ -69,8 +70,12 @@ class Index:
         "version",
     )
 
-    def __init__(self, planes: Iterable[Plane] = (), now: float = 0.0) -> None:
+    def __init__(
+        self, planes: Iterable[Plane] = (), now: float = 0.0, *, firm: bool = False
+    ) -> None:
         self.now = now
+        self.firm = firm
+        """Whether a Cell keeps what it has where there turns out to be less than was thought."""
         self.version = 0
         self.planes: list[Plane | None] = []
         self.hashes: list[int] = []
@@ -220,6 +225,12 @@ class Index:
             if used.get(name, 0) - mine + amount > most:
                 return False
         return True
+
+    def holds(self, slot: int, amounts: Amounts, own: Amounts | None) -> bool:
+        """Tell whether a Cell that has *own* there may have so much."""
+        if self.firm and own is not None and all(own.get(n, 0) >= a for n, a in amounts.items()):
+            return True
+        return self.fits(slot, amounts, own)
 
     def over(self, slot: int) -> list[str]:
         """The resources of which more is used than there is."""

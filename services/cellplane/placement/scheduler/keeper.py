@@ -7,18 +7,22 @@ by itself, but for Cells that ask for it, once the plane has held for a while.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from heapq import heappop, heappush
+from typing import Final
 
 from cellplane.cell.requirement import Effect
 from cellplane.placement.scheduler.decide import Placed
 from cellplane.placement.scheduler.fleet import Change, Fleet, Resident
-from cellplane.placement.scheduler.moves import Move, Step, moves_of
+from cellplane.placement.scheduler.moves import Move, Moves, Pace, Step, moves_of
 from cellplane.placement.scheduler.outage import Limits, brake, patience
 from cellplane.placement.scheduler.rebalance import better
 from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState, Previous
+
+_AGAIN: Final = 60.0
+"""Seconds after which it is seen again whether a Cell may leave, where nothing moves now."""
 
 
 class _Due(Enum):
@@ -28,14 +32,6 @@ class _Due(Enum):
     TAINT = "TAINT"
     FAILBACK = "FAILBACK"
     MOVE = "MOVE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How long moves take, in seconds."""
-
-    make_seconds: float = 0.0
-    drain_seconds: float = 0.0
 
 
 class Keeper:
@@ -48,20 +44,34 @@ class Keeper:
         pace: Pace | None = None,
         now: float = 0.0,
         fleet: Fleet | None = None,
+        told: bool = False,
     ) -> None:
-        """Start with an empty fleet, or with one that is there."""
+        """Start with an empty fleet, or with one that is there.
+
+        Args:
+            limits: Times, and when nothing may move.
+            pace: How long the steps of moves take.
+            now: The time.
+            fleet: What it keeps.
+            told: Moves go on when ``proceed`` says so, not by the clock; what is new, and leaves
+                nothing, is no move then.
+        """
         self.fleet = fleet or Fleet(hold=True, now=now)
         self.limits = limits or Limits()
         self.pace = pace or Pace()
+        self._told = told
+        self._looked: float | None = None
+        """When it was looked at who has been patient for long enough; unset if something came."""
         self.brake = ""
         """Why nothing moves because planes are lost; empty if it does."""
-        self.moves: dict[tuple[str, str, str], Move] = {}
-        """Moves that are not over, by Cell and planes."""
+        self.moves = Moves()
         self._since: dict[str, float] = {}
         """By plane that is not ready, when it came to be as it is."""
         self._ready_since: dict[str, float] = {}
         self._homes: dict[str, dict[str, str]] = {}
         """By Cell that fails back, by plane that it is on instead, where it was."""
+        self._returned: list[str] = []
+        """Cells whose move was taken back."""
         self._timers: list[tuple[float, int, _Due, str]] = []
         self._count = 0
 
@@ -70,11 +80,10 @@ class Keeper:
         """The time."""
         return self.fleet.index.now
 
-    # --- what happens -----------------------------------------------------------------------
-
     def put(self, plane: Plane) -> None:
         """A plane is there, or was changed by people."""
         before = self.fleet.index.get(plane.data_plane)
+        self._looked = None
         self.fleet.put_plane(plane)
         name = plane.data_plane
         if before is None or before.state is not plane.state:
@@ -86,17 +95,21 @@ class Keeper:
             self._forgive(name, "EVICTED")
         if timed - set(before.taints if before is not None else ()):
             self._since.setdefault(f"taint {name}", self.now)
-            for seconds in sorted({s for c in self.fleet.on(name) for s in self._bears(c, plane)}):
-                self._at(self.now + seconds, _Due.TAINT, name)
+            for cell in self.fleet.on(name):
+                self._time_taints(cell, plane)
 
     def drop(self, data_plane: str) -> None:
         """A plane is gone."""
         self._since.pop(data_plane, None)
+        self._looked = None
         self.fleet.drop_plane(data_plane)
-        for cell, leaves, comes in [k for k in self.moves if data_plane in k[1:]]:
-            del self.moves[cell, leaves, comes]
-            if comes == data_plane and leaves not in self.fleet.cells[cell].data_planes:
-                self.fleet.release(cell, leaves)
+        for move in self.moves.every():
+            if data_plane not in (move.leaves, move.comes):
+                continue
+            self.moves.take(move)
+            left = move.leaves not in self.fleet.cells[move.cell].data_planes
+            if move.comes == data_plane and left and not self._told:
+                self.fleet.release(move.cell, move.leaves)
 
     def silent(self, data_plane: str) -> None:
         """A plane is not heard of any more, from now on."""
@@ -114,14 +127,49 @@ class Keeper:
 
     def want(self, demand: Demand) -> None:
         """A Cell is wanted, or asks for something else."""
+        known = self.fleet.cells.get(demand.cell)
+        unheard = known is not None and known.restored
         self.fleet.put_cell(demand)
+        if known is None or not unheard:
+            return
+        for name in known.data_planes:
+            plane = self.fleet.index.get(name)
+            if plane is not None:
+                self._time_taints(demand.cell, plane)
+        self._looked = None
+
+    def restore(self, cell: str, moves: Iterable[Move], homes: Mapping[str, str]) -> None:
+        """Go on with the moves of a Cell, and remember where it was at home."""
+        for move in moves:
+            self.moves.put(move)
+        if homes:
+            self._homes[cell] = dict(homes)
+
+    def homes_of(self, cell: str) -> dict[str, str]:
+        """By plane that a Cell is on instead, where it goes back to."""
+        return dict(sorted(self._homes.get(cell, {}).items()))
+
+    def proceed(self, move: Move) -> None:
+        """The next step of a move was made."""
+        known = self.moves.get(move.cell, move.leaves, move.comes)
+        if known is not None:
+            self.moves.put(known.proceed(self.now))
+
+    def left(self, cell: str, data_plane: str) -> None:
+        """Nothing of a Cell is on a plane any more: its place is free, and its move is over."""
+        resident = self.fleet.cells.get(cell)
+        for move in self.moves.of(cell):
+            if move.leaves == data_plane:
+                self.moves.take(move)
+        if resident is not None and data_plane not in resident.data_planes:
+            self.fleet.release(cell, data_plane)
 
     def unwant(self, cell: str) -> None:
         """A Cell is not wanted any more."""
-        self.fleet.drop_cell(cell)
+        if cell in self.fleet.cells:
+            self.fleet.drop_cell(cell)
         self._homes.pop(cell, None)
-        for key in [k for k in self.moves if k[0] == cell]:
-            del self.moves[key]
+        self.moves.forget(cell)
 
     def rebalance(self, budget: int) -> Iterator[Change]:
         """Move up to so many copies to where they are better off."""
@@ -135,8 +183,6 @@ class Keeper:
             resident.leaving.pop(leaves, None)
             if changed is not None:
                 yield from self._follow(replace(changed, causes={leaves: "REBALANCE"}))
-
-    # --- what follows -----------------------------------------------------------------------
 
     def settle(self) -> Iterator[Change]:
         """Decide on all that was woken."""
@@ -158,10 +204,14 @@ class Keeper:
         """Start the moves of a decision."""
         cell, after = changed.cell, changed.decision.data_planes
         resident = self.fleet.cells[cell]
-        for move in moves_of(cell, changed.before, after, dict(changed.causes)):
-            key = cell, move.leaves, move.comes
-            self.moves[key] = move.begin(self.now)
-            self._at(self.now, _Due.MOVE, "\n".join(key))
+        for plain in moves_of(cell, changed.before, after, dict(changed.causes)):
+            move = self.moves.instead(plain) if self._told else plain
+            if self._told and not move.leaves:
+                continue
+            self.moves.put(move.begin(self.now))
+            if not self._told:
+                key = cell, move.leaves, move.comes
+                self._at(self.now, _Due.MOVE, "\n".join(key))
             home = move.leaves and move.comes and move.reason in ("LOST", "DRAINED", "EVICTED")
             if home and resident.demand.requirement.failback:
                 homes = self._homes.setdefault(cell, {})
@@ -186,17 +236,21 @@ class Keeper:
         for cell in self.fleet.on(name):
             if self.fleet.cells[cell].leaving.get(name) == word:
                 self.fleet.remain(cell, name)
-        for key, move in list(self.moves.items()):
+        for move in self.moves.every():
             if move.leaves == name and move.reason == word and move.can_be_cancelled:
-                self._return(key, move)
+                self._return(move)
 
-    def _return(self, key: tuple[str, str, str], move: Move) -> None:
+    def _return(self, move: Move) -> None:
         resident = self.fleet.cells[move.cell]
         planes = {*resident.data_planes, move.leaves} - {move.comes}
         if self._settle_on(resident, tuple(sorted(planes))) is not None:
-            self.moves[key] = move.cancel(self.now)
+            self.moves.put(move.cancel(self.now))
             self._homes.get(move.cell, {}).pop(move.comes, None)
-            self.fleet.release(move.cell, move.comes)
+            if self._told:
+                self.moves.take(move)
+                self._returned.append(move.cell)
+            else:
+                self.fleet.release(move.cell, move.comes)
 
     def _settle_on(self, resident: Resident, planes: tuple[str, ...]) -> Change | None:
         """Be on exactly these planes, if that is a valid placement."""
@@ -228,10 +282,14 @@ class Keeper:
         yield from ()
 
     def _patient(self, _name: str) -> Iterator[Change]:
+        self._looked = None
         yield from ()
 
     def _look(self) -> None:
         """See whether moves are allowed, and who has been patient for long enough."""
+        if self._looked == self.now:
+            return
+        self._looked = self.now
         planes = [p for p in self.fleet.index.planes if p is not None]
         self.brake = brake(planes, self.limits)
         if self.brake:
@@ -248,6 +306,8 @@ class Keeper:
 
     def _tainted(self, name: str) -> Iterator[Change]:
         plane, since = self.fleet.index.get(name), self._since.get(f"taint {name}", self.now)
+        if self.brake:
+            self._at(self.now + _AGAIN, _Due.TAINT, name)
         for cell in self.fleet.on(name) if plane is not None and not self.brake else ():
             borne = self._bears(cell, plane) if plane is not None else []
             if borne and self.now >= since + min(borne):
@@ -257,7 +317,10 @@ class Keeper:
     def _fail_back(self, name: str) -> Iterator[Change]:
         plane, index = self.fleet.index.get(name), self.fleet.index
         held = self.now - self._ready_since.get(name, self.now) >= self.limits.hold_down_seconds
-        if plane is None or plane.state is not PlaneState.READY or not held or self.brake:
+        if plane is None or plane.state is not PlaneState.READY or not held:
+            return
+        if self.brake:
+            self._at(self.now + _AGAIN, _Due.FAILBACK, name)
             return
         for cell, homes in sorted(self._homes.items()):
             resident = self.fleet.cells[cell]
@@ -274,11 +337,11 @@ class Keeper:
 
     def _proceed(self, word: str) -> Iterator[Change]:
         cell, leaves, comes = word.split("\n")
-        key = cell, leaves, comes
-        move = self.moves.get(key)
+        move = self.moves.get(cell, leaves, comes)
         if move is None or move.over:
             return
-        move = self.moves[key] = move.proceed(self.now)
+        move = move.proceed(self.now)
+        self.moves.put(move)
         waits = {
             Step.MAKING: self.pace.make_seconds if comes else 0.0,
             Step.DRAINING: self.pace.drain_seconds if leaves else 0.0,
@@ -290,14 +353,26 @@ class Keeper:
             self._at(self.now + waits.get(move.step, 0.0), _Due.MOVE, word)
         yield from ()
 
+    def returned(self) -> list[str]:
+        """Take out the Cells whose move was taken back since the last time."""
+        found, self._returned = self._returned, []
+        return found
+
     def finished(self) -> list[Move]:
         """Take out the moves that are over."""
-        over = [move for move in self.moves.values() if move.over]
-        self.moves = {key: move for key, move in self.moves.items() if not move.over}
+        over = [move for move in self.moves.every() if move.over]
+        for move in over:
+            self.moves.take(move)
         return over
 
     def _patience(self, cell: str) -> int:
         return patience(self.fleet.cells[cell].demand)
+
+    def _time_taints(self, cell: str, plane: Plane) -> None:
+        """See to the taints of a plane when a Cell has borne them for as long as it does."""
+        since = self._since.get(f"taint {plane.data_plane}", self.now)
+        for seconds in sorted(set(self._bears(cell, plane))):
+            self._at(max(self.now, since + seconds), _Due.TAINT, plane.data_plane)
 
     def _bears(self, cell: str, plane: Plane) -> list[int]:
         """For how long a Cell bears each taint of a plane that it bears for a time only."""

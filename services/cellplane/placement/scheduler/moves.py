@@ -83,3 +83,56 @@ def moves_of(
         reason = causes.get(left, "FEWER_COPIES") if left else "NEW_COPY"
         found.append(Move(cell=cell, leaves=left, comes=new, reason=reason))
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long moves take, in seconds."""
+
+    make_seconds: float = 0.0
+    drain_seconds: float = 0.0
+
+
+class Moves:
+    """Moves that are not over, and those that just were, by Cell."""
+
+    __slots__ = ("_by_cell",)
+
+    def __init__(self) -> None:
+        self._by_cell: dict[str, dict[tuple[str, str], Move]] = {}
+
+    def put(self, move: Move) -> None:
+        """A move began, or is further."""
+        self._by_cell.setdefault(move.cell, {})[move.leaves, move.comes] = move
+
+    def get(self, cell: str, leaves: str, comes: str) -> Move | None:
+        """One move."""
+        return self._by_cell.get(cell, {}).get((leaves, comes))
+
+    def of(self, cell: str) -> tuple[Move, ...]:
+        """The moves of a Cell that are not over, by the plane that is left."""
+        mine = (m for m in self._by_cell.get(cell, {}).values() if not m.over)
+        return tuple(sorted(mine, key=lambda m: (m.leaves, m.comes)))
+
+    def every(self) -> list[Move]:
+        """All of them."""
+        return [move for mine in self._by_cell.values() for move in mine.values()]
+
+    def take(self, move: Move) -> None:
+        """Forget one."""
+        mine = self._by_cell.get(move.cell, {})
+        mine.pop((move.leaves, move.comes), None)
+        if not mine:
+            self._by_cell.pop(move.cell, None)
+
+    def forget(self, cell: str) -> None:
+        """Forget all of a Cell."""
+        self._by_cell.pop(cell, None)
+
+    def instead(self, move: Move) -> Move:
+        """A copy that had not arrived goes elsewhere: it comes from where it still is."""
+        for other in self.of(move.cell) if move.leaves and move.comes else ():
+            if other.comes == move.leaves and other.can_be_cancelled:
+                self.take(other)
+                return replace(move, leaves=other.leaves, reason=other.reason)
+        return move

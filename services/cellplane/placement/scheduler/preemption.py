@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cellplane.placement.scheduler.decide import Decision, Unplaceable
 from cellplane.placement.scheduler.index import Index
+from cellplane.placement.scheduler.resident import Resident
 from cellplane.placement.scheduler.shares import amounts_on
 from cellplane.placement.scheduler.snapshot import Amounts, Demand
 
@@ -24,6 +25,26 @@ class Taker:
     cell: str
     slot: int
     amounts: Amounts
+
+
+def takers_below(cells: Iterable[Resident], priority: int, index: Index) -> list[Taker]:
+    """What Cells of a lower priority take that may be asked to go."""
+    return [
+        Taker(priority=r.priority, cell=r.demand.cell, slot=slot, amounts=amounts)
+        for r in cells
+        if r.priority < priority
+        and not r.restored
+        and not (r.demand.requirement.stays or r.demand.stateful)
+        for name, amounts in r.taken.items()
+        if (slot := index.slot(name)) is not None
+    ]
+
+
+def announced(decision: Unplaceable, gone: Iterable[tuple[str, str]]) -> Unplaceable:
+    """The same, where it says whose place it takes when it is decided on once more."""
+    places = " and ".join(f"{victim} on {name}" for victim, name in gone)
+    why = f"finds no room, and takes the place of {places} next, of lower priority"
+    return replace(decision, trace=replace(decision.trace, summary=why))
 
 
 def victims(

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from cellplane.cell.requirement import Division, DivisionMethod
 from cellplane.placement.scheduler.divide import Part, divide, fill
-from cellplane.placement.scheduler.snapshot import Amounts, ComponentDemand, Demand, Plane
+from cellplane.placement.scheduler.snapshot import Amounts, ComponentDemand, Demand, Plane, total
 
 Shares: TypeAlias = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 """By component, how many replicas each data plane has; both sorted."""
@@ -29,11 +29,11 @@ def shares(
     least = {p.data_plane: _least(division, p) for p in planes}
     for component in demand.components:
         for name, amounts in left.items():
-            _take(amounts, component, least[name])
+            _take(amounts, component, component.replicas if component.once else least[name])
     had = {component: dict(counts) for component, counts in before}
     found: list[tuple[str, tuple[tuple[str, int], ...]]] = []
     # The largest replicas first: small ones fit into what they leave.
-    for component in sorted(demand.components, key=_size):
+    for component in sorted((c for c in demand.components if not c.once), key=_size):
         parts = [
             Part(
                 data_plane=p.data_plane,
@@ -68,7 +68,11 @@ def amounts_on(demand: Demand, split: Shares, data_plane: str) -> dict[str, int]
     if not demand.split:
         return demand.amounts()
     resources = {c.component: c.resources for c in demand.components}
-    taken: dict[str, int] = {}
+    taken = total(
+        {name: n * c.replicas for name, n in c.resources.items()}
+        for c in demand.components
+        if c.once
+    )
     for component, counts in split:
         many = dict(counts).get(data_plane, 0)
         for name, amount in resources.get(component, {}).items():
@@ -76,10 +80,10 @@ def amounts_on(demand: Demand, split: Shares, data_plane: str) -> dict[str, int]
     return taken
 
 
-def _divide(division: Division, total: int, parts: Sequence[Part]) -> dict[str, int] | None:
+def _divide(division: Division, replicas: int, parts: Sequence[Part]) -> dict[str, int] | None:
     if division.method is not DivisionMethod.PACK:
-        return divide(total, parts)
-    return fill(total, sorted(parts, key=lambda p: (-p.has, -p.weight, p.data_plane)))
+        return divide(replicas, parts)
+    return fill(replicas, sorted(parts, key=lambda p: (-p.has, -p.weight, p.data_plane)))
 
 
 def _weight(division: Division, plane: Plane, left: Amounts, component: ComponentDemand) -> int:

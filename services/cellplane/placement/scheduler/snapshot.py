@@ -124,6 +124,8 @@ class ComponentDemand:
     requirement: PlacementRequirement | None = None
     apis: tuple[str, ...] = ()
     """API versions that its objects need, such as ``cert-manager.io/v1``."""
+    once: bool = False
+    """Whether it runs once, or at times, on each data plane: it is never divided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

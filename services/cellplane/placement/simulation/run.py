@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from cellplane.placement.scheduler.decide import Placed, Unplaceable
 from cellplane.placement.scheduler.fleet import Change
-from cellplane.placement.scheduler.keeper import Keeper, Pace
-from cellplane.placement.scheduler.moves import Move
+from cellplane.placement.scheduler.keeper import Keeper
+from cellplane.placement.scheduler.moves import Move, Pace
 from cellplane.placement.scheduler.outage import Limits
 from cellplane.placement.scheduler.snapshot import Plane, PlaneState
 from cellplane.placement.scheduler.trace import Trace
@@ -119,7 +119,7 @@ def _restore(keeper: Keeper, decision: DecisionSpec) -> None:
 def _report(keeper: Keeper, event: dict[str, Any], changed: list[Change]) -> dict[str, Any]:
     fleet = keeper.fleet
     last = {change.cell: change for change in changed}
-    moves = keeper.finished() + list(keeper.moves.values())
+    moves = keeper.finished() + keeper.moves.every()
     counters, fleet.counters = fleet.counters, type(fleet.counters)()
     states = {
         p.data_plane: p.state.value

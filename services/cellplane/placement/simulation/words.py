@@ -57,6 +57,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "resources": "What one replica takes, by resource.",
         "requirement": "What it asks beside its Cell; all of them hold for the Cell as a whole.",
         "apis": "API versions that its objects need.",
+        "once": "Whether it runs once, or at times: then it is on each data plane, never divided.",
     },
     "PlacementRequirement": {
         "copies": "On how many data planes the whole Cell runs; 1 by default.",

@@ -907,6 +907,8 @@ class Facts(_message.Message):
     ALLOCATABLE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     REQUESTED_CPU_MILLIS_FIELD_NUMBER: _builtins.int
     REQUESTED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """Digest over these facts."""
     kubernetes_version: _builtins.str
@@ -923,6 +925,8 @@ class Facts(_message.Message):
     """Processor time that pods request, in thousandths of a core."""
     requested_memory_bytes: _builtins.int
     """Memory that pods request, in bytes."""
+    provider: _builtins.str
+    """Who provides its nodes, such as `aws`; empty where they do not agree."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can do, sorted; see `DataPlaneProfile.capabilities`."""
@@ -930,6 +934,12 @@ class Facts(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that the cluster itself suggests, such as its region."""
+
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceFacts]:
+        """What pods can have of each resource and what they request, the Cells' apart
+        from all others'; by resource. Empty: not known.
+        """
 
     def __init__(
         self,
@@ -944,14 +954,50 @@ class Facts(_message.Message):
         allocatable_memory_bytes: _builtins.int = ...,
         requested_cpu_millis: _builtins.int = ...,
         requested_memory_bytes: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        resources: _abc.Iterable[Global___ResourceFacts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable_cpu_millis", b"allocatable_cpu_millis", "allocatable_memory_bytes", b"allocatable_memory_bytes", "capabilities", b"capabilities", "digest", b"digest", "enforcement", b"enforcement", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "node_count", b"node_count", "requested_cpu_millis", b"requested_cpu_millis", "requested_memory_bytes", b"requested_memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable_cpu_millis", b"allocatable_cpu_millis", "allocatable_memory_bytes", b"allocatable_memory_bytes", "capabilities", b"capabilities", "digest", b"digest", "enforcement", b"enforcement", "kubernetes_version", b"kubernetes_version", "labels", b"labels", "node_count", b"node_count", "provider", b"provider", "requested_cpu_millis", b"requested_cpu_millis", "requested_memory_bytes", b"requested_memory_bytes", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Facts: _TypeAlias = Facts  # noqa: Y015
+
+@_typing.final
+class ResourceFacts(_message.Message):
+    """How much there is of one resource, and who requests it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    ALLOCATABLE_FIELD_NUMBER: _builtins.int
+    CELLS_REQUESTED_FIELD_NUMBER: _builtins.int
+    OTHERS_REQUESTED_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """`cpu_millis`, `memory_bytes`, or the name of an extended resource."""
+    allocatable: _builtins.int
+    """What pods can have."""
+    cells_requested: _builtins.int
+    """What the pods of Cells request."""
+    others_requested: _builtins.int
+    """What all other pods request."""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        allocatable: _builtins.int = ...,
+        cells_requested: _builtins.int = ...,
+        others_requested: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "cells_requested", b"cells_requested", "others_requested", b"others_requested", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceFacts: _TypeAlias = ResourceFacts  # noqa: Y015
 
 @_typing.final
 class Drift(_message.Message):

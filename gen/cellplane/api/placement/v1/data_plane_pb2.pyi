@@ -305,6 +305,7 @@ class Capacity(_message.Message):
     ALLOCATABLE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     REQUESTED_CPU_MILLIS_FIELD_NUMBER: _builtins.int
     REQUESTED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     node_count: _builtins.int
     """Nodes that are ready."""
     allocatable_cpu_millis: _builtins.int
@@ -315,6 +316,10 @@ class Capacity(_message.Message):
     """Processor time that pods request, in thousandths of a core."""
     requested_memory_bytes: _builtins.int
     """Memory that pods request, in bytes."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceCapacity]:
+        """Each resource that Cells are placed by; by resource. Empty: not known."""
+
     def __init__(
         self,
         *,
@@ -323,14 +328,55 @@ class Capacity(_message.Message):
         allocatable_memory_bytes: _builtins.int = ...,
         requested_cpu_millis: _builtins.int = ...,
         requested_memory_bytes: _builtins.int = ...,
+        resources: _abc.Iterable[Global___ResourceCapacity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable_cpu_millis", b"allocatable_cpu_millis", "allocatable_memory_bytes", b"allocatable_memory_bytes", "node_count", b"node_count", "requested_cpu_millis", b"requested_cpu_millis", "requested_memory_bytes", b"requested_memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable_cpu_millis", b"allocatable_cpu_millis", "allocatable_memory_bytes", b"allocatable_memory_bytes", "node_count", b"node_count", "requested_cpu_millis", b"requested_cpu_millis", "requested_memory_bytes", b"requested_memory_bytes", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class ResourceCapacity(_message.Message):
+    """How much there is of one resource, and who has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    ALLOCATABLE_FIELD_NUMBER: _builtins.int
+    OTHERS_REQUESTED_FIELD_NUMBER: _builtins.int
+    CELLS_REQUESTED_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """`cpu_millis`, `memory_bytes`, or the name of an extended resource."""
+    allocatable: _builtins.int
+    """What pods can have."""
+    others_requested: _builtins.int
+    """What pods of others than Cells request."""
+    cells_requested: _builtins.int
+    """What the pods of Cells request."""
+    reserved: _builtins.int
+    """What is kept for the Cells that were decided to be here, whether their pods
+    run already or not.
+    """
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        allocatable: _builtins.int = ...,
+        others_requested: _builtins.int = ...,
+        cells_requested: _builtins.int = ...,
+        reserved: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "cells_requested", b"cells_requested", "others_requested", b"others_requested", "reserved", b"reserved", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceCapacity: _TypeAlias = ResourceCapacity  # noqa: Y015
 
 @_typing.final
 class OutsideScore(_message.Message):

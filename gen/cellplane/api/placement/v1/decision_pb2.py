@@ -32,7 +32,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/placement/v1/decision.proto\x12\x1a\x63\x65llplane.api.placement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x04\n\x08\x44\x65\x63ision\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncopy_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\nrejections\x18\x05 \x03(\x0b\x32%.cellplane.api.placement.v1.RejectionB\x04\xe2\x41\x01\x03\x12?\n\ncandidates\x18\x06 \x03(\x0b\x32%.cellplane.api.placement.v1.CandidateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x0brule_counts\x18\x08 \x03(\x0b\x32%.cellplane.api.placement.v1.RuleCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0bslack_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x61voided_move_count\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12>\n\x06shares\x18\x0b \x03(\x0b\x32(.cellplane.api.placement.v1.ReplicaShareB\x04\xe2\x41\x01\x03:w\xea\x41t\n\x16\x63\x65llplane.dev/Decision\x12\x45organizations/{organization}/projects/{project}/cells/{cell}/decision*\tdecisions2\x08\x64\x65\x63ision\"?\n\tRuleCount\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x61ta_plane_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"^\n\x0cReplicaShare\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rreplica_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\"R\n\tRejection\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\tCandidate\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63hosen\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x06scores\x18\x03 \x03(\x0b\x32!.cellplane.api.placement.v1.ScoreB\x04\xe2\x41\x01\x03\"1\n\x05Score\x12\x13\n\x05score\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05value\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x03\"J\n\x12GetDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\"h\n\x16\x45xplainDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xa7\x01\n\x17\x45xplainDecisionResponse\x12\x14\n\x06\x61nswer\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12;\n\x08\x62lockers\x18\x02 \x03(\x0b\x32#.cellplane.api.placement.v1.BlockerB\x04\xe2\x41\x01\x03\x12\x39\n\x07\x61\x64vices\x18\x03 \x03(\x0b\x32\".cellplane.api.placement.v1.AdviceB\x04\xe2\x41\x01\x03\"O\n\x07\x42locker\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"O\n\x06\x41\x64vice\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63hange_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"l\n\x14PlanDecisionsRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12\x37\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0e\xe2\x41\x01\x02\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"o\n\x15PlanDecisionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8f\x01\n\x0e\x44\x65\x63isionChange\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fold_data_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnew_data_planes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"I\n\x10PlanDrainRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/DataPlane\xbaH\x04r\x02\x10\x01\"k\n\x11PlanDrainResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"e\n\x18SimulatePlacementRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12,\n\x05world\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\"I\n\x19SimulatePlacementResponse\x12,\n\x05steps\x18\x01 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x32\xb6\x08\n\x0f\x44\x65\x63isionService\x12\xc1\x01\n\x0bGetDecision\x12..cellplane.api.placement.v1.GetDecisionRequest\x1a$.cellplane.api.placement.v1.Decision\"\\\xda\x41\x04name\x8a\xb2\x19\x13\n\rdecisions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=organizations/*/projects/*/cells/*/decision}\x12\xdf\x01\n\x0f\x45xplainDecision\x12\x32.cellplane.api.placement.v1.ExplainDecisionRequest\x1a\x33.cellplane.api.placement.v1.ExplainDecisionResponse\"c\xda\x41\x04name\x8a\xb2\x19\x12\n\rdecisions.get\x12\x01\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{name=organizations/*/projects/*/cells/*/decision}:explain\x12\xd3\x01\n\rPlanDecisions\x12\x30.cellplane.api.placement.v1.PlanDecisionsRequest\x1a\x31.cellplane.api.placement.v1.PlanDecisionsResponse\"]\xda\x41\rparent,events\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=organizations/*}/decisions:plan:\x01*\x12\xc1\x01\n\tPlanDrain\x12,.cellplane.api.placement.v1.PlanDrainRequest\x1a-.cellplane.api.placement.v1.PlanDrainResponse\"W\xda\x41\x04name\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{name=organizations/*/dataPlanes/*}:planDrain\x12\xe2\x01\n\x11SimulatePlacement\x12\x34.cellplane.api.placement.v1.SimulatePlacementRequest\x1a\x35.cellplane.api.placement.v1.SimulatePlacementResponse\"`\xda\x41\x0cparent,world\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=organizations/*}/decisions:simulate:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)cellplane/api/placement/v1/decision.proto\x12\x1a\x63\x65llplane.api.placement.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x05\n\x08\x44\x65\x63ision\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncopy_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\nrejections\x18\x05 \x03(\x0b\x32%.cellplane.api.placement.v1.RejectionB\x04\xe2\x41\x01\x03\x12?\n\ncandidates\x18\x06 \x03(\x0b\x32%.cellplane.api.placement.v1.CandidateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x0brule_counts\x18\x08 \x03(\x0b\x32%.cellplane.api.placement.v1.RuleCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0bslack_count\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x61voided_move_count\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12>\n\x06shares\x18\x0b \x03(\x0b\x32(.cellplane.api.placement.v1.ReplicaShareB\x04\xe2\x41\x01\x03\x12\x35\n\x05moves\x18\x0c \x03(\x0b\x32 .cellplane.api.placement.v1.MoveB\x04\xe2\x41\x01\x03\x12\x41\n\x0bpreemptions\x18\r \x03(\x0b\x32&.cellplane.api.placement.v1.PreemptionB\x04\xe2\x41\x01\x03:w\xea\x41t\n\x16\x63\x65llplane.dev/Decision\x12\x45organizations/{organization}/projects/{project}/cells/{cell}/decision*\tdecisions2\x08\x64\x65\x63ision\"\x9c\x02\n\x04Move\x12\x1c\n\x0eold_data_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0enew_data_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\x04step\x18\x04 \x01(\x0e\x32%.cellplane.api.placement.v1.Move.StepB\x04\xe2\x41\x01\x03\x12\x33\n\tstep_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"R\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x0c\n\x08RESERVED\x10\x01\x12\n\n\x06MAKING\x10\x02\x12\x0c\n\x08\x43UT_OVER\x10\x03\x12\x0c\n\x08\x44RAINING\x10\x04\":\n\nPreemption\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"?\n\tRuleCount\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x61ta_plane_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\"^\n\x0cReplicaShare\x12\x17\n\tcomponent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\rreplica_count\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\"R\n\tRejection\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\tCandidate\x12\x18\n\ndata_plane\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63hosen\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x06scores\x18\x03 \x03(\x0b\x32!.cellplane.api.placement.v1.ScoreB\x04\xe2\x41\x01\x03\"1\n\x05Score\x12\x13\n\x05score\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05value\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x03\"J\n\x12GetDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\"h\n\x16\x45xplainDecisionRequest\x12\x34\n\x04name\x18\x01 \x01(\tB&\xe2\x41\x01\x02\xfa\x41\x18\n\x16\x63\x65llplane.dev/Decision\xbaH\x04r\x02\x10\x01\x12\x18\n\ndata_plane\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\xbc\x01\n\x17\x45xplainDecisionResponse\x12\x14\n\x06\x61nswer\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12;\n\x08\x62lockers\x18\x02 \x03(\x0b\x32#.cellplane.api.placement.v1.BlockerB\x04\xe2\x41\x01\x03\x12\x39\n\x07\x61\x64vices\x18\x03 \x03(\x0b\x32\".cellplane.api.placement.v1.AdviceB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\"O\n\x07\x42locker\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x61ta_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"O\n\x06\x41\x64vice\x12\x12\n\x04rule\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63hange_count\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\"l\n\x14PlanDecisionsRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12\x37\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0e\xe2\x41\x01\x02\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"o\n\x15PlanDecisionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8f\x01\n\x0e\x44\x65\x63isionChange\x12\x12\n\x04\x63\x65ll\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fold_data_planes\x18\x02 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnew_data_planes\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"I\n\x10PlanDrainRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/DataPlane\xbaH\x04r\x02\x10\x01\"k\n\x11PlanDrainResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"z\n\x19RebalanceDecisionsRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12#\n\x0bmove_budget\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x02\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"t\n\x1aRebalanceDecisionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.cellplane.api.placement.v1.DecisionChangeB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x62rake\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"e\n\x18SimulatePlacementRequest\x12\x1b\n\x06parent\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12,\n\x05world\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x02\"I\n\x19SimulatePlacementResponse\x12,\n\x05steps\x18\x01 \x03(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x32\xaa\n\n\x0f\x44\x65\x63isionService\x12\xc1\x01\n\x0bGetDecision\x12..cellplane.api.placement.v1.GetDecisionRequest\x1a$.cellplane.api.placement.v1.Decision\"\\\xda\x41\x04name\x8a\xb2\x19\x13\n\rdecisions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{name=organizations/*/projects/*/cells/*/decision}\x12\xdf\x01\n\x0f\x45xplainDecision\x12\x32.cellplane.api.placement.v1.ExplainDecisionRequest\x1a\x33.cellplane.api.placement.v1.ExplainDecisionResponse\"c\xda\x41\x04name\x8a\xb2\x19\x12\n\rdecisions.get\x12\x01\x01\x82\xd3\xe4\x93\x02@\x12>/v1/{name=organizations/*/projects/*/cells/*/decision}:explain\x12\xd3\x01\n\rPlanDecisions\x12\x30.cellplane.api.placement.v1.PlanDecisionsRequest\x1a\x31.cellplane.api.placement.v1.PlanDecisionsResponse\"]\xda\x41\rparent,events\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x30\"+/v1/{parent=organizations/*}/decisions:plan:\x01*\x12\xc1\x01\n\tPlanDrain\x12,.cellplane.api.placement.v1.PlanDrainRequest\x1a-.cellplane.api.placement.v1.PlanDrainResponse\"W\xda\x41\x04name\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{name=organizations/*/dataPlanes/*}:planDrain\x12\xf1\x01\n\x12RebalanceDecisions\x12\x35.cellplane.api.placement.v1.RebalanceDecisionsRequest\x1a\x36.cellplane.api.placement.v1.RebalanceDecisionsResponse\"l\xda\x41\x12parent,move_budget\x8a\xb2\x19\x18\n\x13\x64\x65\x63isions.rebalance\x12\x01\x01\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=organizations/*}/decisions:rebalance:\x01*\x12\xe2\x01\n\x11SimulatePlacement\x12\x34.cellplane.api.placement.v1.SimulatePlacementRequest\x1a\x35.cellplane.api.placement.v1.SimulatePlacementResponse\"`\xda\x41\x0cparent,world\x8a\xb2\x19\x13\n\x0e\x64\x65\x63isions.list\x12\x01\x01\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=organizations/*}/decisions:simulate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,8 +61,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISION'].fields_by_name['avoided_move_count']._serialized_options = b'\342A\001\003'
   _globals['_DECISION'].fields_by_name['shares']._loaded_options = None
   _globals['_DECISION'].fields_by_name['shares']._serialized_options = b'\342A\001\003'
+  _globals['_DECISION'].fields_by_name['moves']._loaded_options = None
+  _globals['_DECISION'].fields_by_name['moves']._serialized_options = b'\342A\001\003'
+  _globals['_DECISION'].fields_by_name['preemptions']._loaded_options = None
+  _globals['_DECISION'].fields_by_name['preemptions']._serialized_options = b'\342A\001\003'
   _globals['_DECISION']._loaded_options = None
   _globals['_DECISION']._serialized_options = b'\352At\n\026cellplane.dev/Decision\022Eorganizations/{organization}/projects/{project}/cells/{cell}/decision*\tdecisions2\010decision'
+  _globals['_MOVE'].fields_by_name['old_data_plane']._loaded_options = None
+  _globals['_MOVE'].fields_by_name['old_data_plane']._serialized_options = b'\342A\001\003'
+  _globals['_MOVE'].fields_by_name['new_data_plane']._loaded_options = None
+  _globals['_MOVE'].fields_by_name['new_data_plane']._serialized_options = b'\342A\001\003'
+  _globals['_MOVE'].fields_by_name['reason']._loaded_options = None
+  _globals['_MOVE'].fields_by_name['reason']._serialized_options = b'\342A\001\003'
+  _globals['_MOVE'].fields_by_name['step']._loaded_options = None
+  _globals['_MOVE'].fields_by_name['step']._serialized_options = b'\342A\001\003'
+  _globals['_MOVE'].fields_by_name['step_time']._loaded_options = None
+  _globals['_MOVE'].fields_by_name['step_time']._serialized_options = b'\342A\001\003'
+  _globals['_PREEMPTION'].fields_by_name['cell']._loaded_options = None
+  _globals['_PREEMPTION'].fields_by_name['cell']._serialized_options = b'\342A\001\003'
+  _globals['_PREEMPTION'].fields_by_name['data_plane']._loaded_options = None
+  _globals['_PREEMPTION'].fields_by_name['data_plane']._serialized_options = b'\342A\001\003'
   _globals['_RULECOUNT'].fields_by_name['rule']._loaded_options = None
   _globals['_RULECOUNT'].fields_by_name['rule']._serialized_options = b'\342A\001\003'
   _globals['_RULECOUNT'].fields_by_name['data_plane_count']._loaded_options = None
@@ -101,6 +119,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['blockers']._serialized_options = b'\342A\001\003'
   _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['advices']._loaded_options = None
   _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['advices']._serialized_options = b'\342A\001\003'
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['brake']._loaded_options = None
+  _globals['_EXPLAINDECISIONRESPONSE'].fields_by_name['brake']._serialized_options = b'\342A\001\003'
   _globals['_BLOCKER'].fields_by_name['rule']._loaded_options = None
   _globals['_BLOCKER'].fields_by_name['rule']._serialized_options = b'\342A\001\003'
   _globals['_BLOCKER'].fields_by_name['data_planes']._loaded_options = None
@@ -137,6 +157,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANDRAINRESPONSE'].fields_by_name['changes']._serialized_options = b'\342A\001\003'
   _globals['_PLANDRAINRESPONSE'].fields_by_name['brake']._loaded_options = None
   _globals['_PLANDRAINRESPONSE'].fields_by_name['brake']._serialized_options = b'\342A\001\003'
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['move_budget']._loaded_options = None
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['move_budget']._serialized_options = b'\342A\001\002\272H\007\032\005\030\350\007(\001'
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_REBALANCEDECISIONSREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_REBALANCEDECISIONSRESPONSE'].fields_by_name['changes']._loaded_options = None
+  _globals['_REBALANCEDECISIONSRESPONSE'].fields_by_name['changes']._serialized_options = b'\342A\001\003'
+  _globals['_REBALANCEDECISIONSRESPONSE'].fields_by_name['brake']._loaded_options = None
+  _globals['_REBALANCEDECISIONSRESPONSE'].fields_by_name['brake']._serialized_options = b'\342A\001\003'
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
   _globals['_SIMULATEPLACEMENTREQUEST'].fields_by_name['world']._loaded_options = None
@@ -151,44 +181,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISIONSERVICE'].methods_by_name['PlanDecisions']._serialized_options = b'\332A\rparent,events\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0020\"+/v1/{parent=organizations/*}/decisions:plan:\001*'
   _globals['_DECISIONSERVICE'].methods_by_name['PlanDrain']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['PlanDrain']._serialized_options = b'\332A\004name\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0023\0221/v1/{name=organizations/*/dataPlanes/*}:planDrain'
+  _globals['_DECISIONSERVICE'].methods_by_name['RebalanceDecisions']._loaded_options = None
+  _globals['_DECISIONSERVICE'].methods_by_name['RebalanceDecisions']._serialized_options = b'\332A\022parent,move_budget\212\262\031\030\n\023decisions.rebalance\022\001\001\202\323\344\223\0025\"0/v1/{parent=organizations/*}/decisions:rebalance:\001*'
   _globals['_DECISIONSERVICE'].methods_by_name['SimulatePlacement']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['SimulatePlacement']._serialized_options = b'\332A\014parent,world\212\262\031\023\n\016decisions.list\022\001\001\202\323\344\223\0024\"//v1/{parent=organizations/*}/decisions:simulate:\001*'
   _globals['_DECISION']._serialized_start=317
-  _globals['_DECISION']._serialized_end=920
-  _globals['_RULECOUNT']._serialized_start=922
-  _globals['_RULECOUNT']._serialized_end=985
-  _globals['_REPLICASHARE']._serialized_start=987
-  _globals['_REPLICASHARE']._serialized_end=1081
-  _globals['_REJECTION']._serialized_start=1083
-  _globals['_REJECTION']._serialized_end=1165
-  _globals['_CANDIDATE']._serialized_start=1167
-  _globals['_CANDIDATE']._serialized_end=1283
-  _globals['_SCORE']._serialized_start=1285
-  _globals['_SCORE']._serialized_end=1334
-  _globals['_GETDECISIONREQUEST']._serialized_start=1336
-  _globals['_GETDECISIONREQUEST']._serialized_end=1410
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1412
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1516
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1519
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=1686
-  _globals['_BLOCKER']._serialized_start=1688
-  _globals['_BLOCKER']._serialized_end=1767
-  _globals['_ADVICE']._serialized_start=1769
-  _globals['_ADVICE']._serialized_end=1848
-  _globals['_PLANDECISIONSREQUEST']._serialized_start=1850
-  _globals['_PLANDECISIONSREQUEST']._serialized_end=1958
-  _globals['_PLANDECISIONSRESPONSE']._serialized_start=1960
-  _globals['_PLANDECISIONSRESPONSE']._serialized_end=2071
-  _globals['_DECISIONCHANGE']._serialized_start=2074
-  _globals['_DECISIONCHANGE']._serialized_end=2217
-  _globals['_PLANDRAINREQUEST']._serialized_start=2219
-  _globals['_PLANDRAINREQUEST']._serialized_end=2292
-  _globals['_PLANDRAINRESPONSE']._serialized_start=2294
-  _globals['_PLANDRAINRESPONSE']._serialized_end=2401
-  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_start=2403
-  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_end=2504
-  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_start=2506
-  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_end=2579
-  _globals['_DECISIONSERVICE']._serialized_start=2582
-  _globals['_DECISIONSERVICE']._serialized_end=3660
+  _globals['_DECISION']._serialized_end=1042
+  _globals['_MOVE']._serialized_start=1045
+  _globals['_MOVE']._serialized_end=1329
+  _globals['_MOVE_STEP']._serialized_start=1247
+  _globals['_MOVE_STEP']._serialized_end=1329
+  _globals['_PREEMPTION']._serialized_start=1331
+  _globals['_PREEMPTION']._serialized_end=1389
+  _globals['_RULECOUNT']._serialized_start=1391
+  _globals['_RULECOUNT']._serialized_end=1454
+  _globals['_REPLICASHARE']._serialized_start=1456
+  _globals['_REPLICASHARE']._serialized_end=1550
+  _globals['_REJECTION']._serialized_start=1552
+  _globals['_REJECTION']._serialized_end=1634
+  _globals['_CANDIDATE']._serialized_start=1636
+  _globals['_CANDIDATE']._serialized_end=1752
+  _globals['_SCORE']._serialized_start=1754
+  _globals['_SCORE']._serialized_end=1803
+  _globals['_GETDECISIONREQUEST']._serialized_start=1805
+  _globals['_GETDECISIONREQUEST']._serialized_end=1879
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1881
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1985
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1988
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=2176
+  _globals['_BLOCKER']._serialized_start=2178
+  _globals['_BLOCKER']._serialized_end=2257
+  _globals['_ADVICE']._serialized_start=2259
+  _globals['_ADVICE']._serialized_end=2338
+  _globals['_PLANDECISIONSREQUEST']._serialized_start=2340
+  _globals['_PLANDECISIONSREQUEST']._serialized_end=2448
+  _globals['_PLANDECISIONSRESPONSE']._serialized_start=2450
+  _globals['_PLANDECISIONSRESPONSE']._serialized_end=2561
+  _globals['_DECISIONCHANGE']._serialized_start=2564
+  _globals['_DECISIONCHANGE']._serialized_end=2707
+  _globals['_PLANDRAINREQUEST']._serialized_start=2709
+  _globals['_PLANDRAINREQUEST']._serialized_end=2782
+  _globals['_PLANDRAINRESPONSE']._serialized_start=2784
+  _globals['_PLANDRAINRESPONSE']._serialized_end=2891
+  _globals['_REBALANCEDECISIONSREQUEST']._serialized_start=2893
+  _globals['_REBALANCEDECISIONSREQUEST']._serialized_end=3015
+  _globals['_REBALANCEDECISIONSRESPONSE']._serialized_start=3017
+  _globals['_REBALANCEDECISIONSRESPONSE']._serialized_end=3133
+  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_start=3135
+  _globals['_SIMULATEPLACEMENTREQUEST']._serialized_end=3236
+  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_start=3238
+  _globals['_SIMULATEPLACEMENTRESPONSE']._serialized_end=3311
+  _globals['_DECISIONSERVICE']._serialized_start=3314
+  _globals['_DECISIONSERVICE']._serialized_end=4636
 # @@protoc_insertion_point(module_scope)

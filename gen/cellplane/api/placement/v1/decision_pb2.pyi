@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -37,6 +38,8 @@ class Decision(_message.Message):
     SLACK_COUNT_FIELD_NUMBER: _builtins.int
     AVOIDED_MOVE_COUNT_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: `organizations/*/projects/*/cells/*/decision`."""
     copy_count: _builtins.int
@@ -73,6 +76,16 @@ class Decision(_message.Message):
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaShare]:
         """If its replicas are divided, who has how many."""
 
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___Move]:
+        """Copies that are on their way from one data plane to another."""
+
+    @_builtins.property
+    def preemptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preemption]:
+        """The Cells of lower priority whose place it takes next, as it finds no other.
+        They are said here before anything happens to them.
+        """
+
     def __init__(
         self,
         *,
@@ -87,14 +100,115 @@ class Decision(_message.Message):
         slack_count: _builtins.int = ...,
         avoided_move_count: _builtins.int = ...,
         shares: _abc.Iterable[Global___ReplicaShare] | None = ...,
+        moves: _abc.Iterable[Global___Move] | None = ...,
+        preemptions: _abc.Iterable[Global___Preemption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_move_count", b"avoided_move_count", "candidates", b"candidates", "copy_count", b"copy_count", "data_planes", b"data_planes", "decide_time", b"decide_time", "name", b"name", "rejections", b"rejections", "rule_counts", b"rule_counts", "shares", b"shares", "slack_count", b"slack_count", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_move_count", b"avoided_move_count", "candidates", b"candidates", "copy_count", b"copy_count", "data_planes", b"data_planes", "decide_time", b"decide_time", "moves", b"moves", "name", b"name", "preemptions", b"preemptions", "rejections", b"rejections", "rule_counts", b"rule_counts", "shares", b"shares", "slack_count", b"slack_count", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Move(_message.Message):
+    """A copy of a Cell that leaves a data plane for another: reserved, made there,
+    cut over once it is ready, and only then removed here.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Step:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Move._Step.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STEP_UNSPECIFIED: Move._Step.ValueType  # 0
+        """Not a step."""
+        RESERVED: Move._Step.ValueType  # 1
+        """Room is kept for it."""
+        MAKING: Move._Step.ValueType  # 2
+        """It is brought about; until it is ready the move can be taken back."""
+        CUT_OVER: Move._Step.ValueType  # 3
+        """It is ready, and calls are led there."""
+        DRAINING: Move._Step.ValueType  # 4
+        """Nobody is led to the old data plane any more; what is there is removed."""
+
+    class Step(_Step, metaclass=_StepEnumTypeWrapper):
+        """How far it is."""
+
+    STEP_UNSPECIFIED: Move.Step.ValueType  # 0
+    """Not a step."""
+    RESERVED: Move.Step.ValueType  # 1
+    """Room is kept for it."""
+    MAKING: Move.Step.ValueType  # 2
+    """It is brought about; until it is ready the move can be taken back."""
+    CUT_OVER: Move.Step.ValueType  # 3
+    """It is ready, and calls are led there."""
+    DRAINING: Move.Step.ValueType  # 4
+    """Nobody is led to the old data plane any more; what is there is removed."""
+
+    OLD_DATA_PLANE_FIELD_NUMBER: _builtins.int
+    NEW_DATA_PLANE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEP_TIME_FIELD_NUMBER: _builtins.int
+    old_data_plane: _builtins.str
+    """Id of the data plane that is left."""
+    new_data_plane: _builtins.str
+    """Id of the data plane that it goes to. Empty where one copy fewer is wanted."""
+    reason: _builtins.str
+    """The rule that made it, as one stable UPPER_SNAKE_CASE word."""
+    step: Global___Move.Step.ValueType
+    """How far it is."""
+    @_builtins.property
+    def step_time(self) -> _timestamp_pb2.Timestamp:
+        """When that step began."""
+
+    def __init__(
+        self,
+        *,
+        old_data_plane: _builtins.str = ...,
+        new_data_plane: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        step: Global___Move.Step.ValueType = ...,
+        step_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step_time", b"step_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_data_plane", b"new_data_plane", "old_data_plane", b"old_data_plane", "reason", b"reason", "step", b"step", "step_time", b"step_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Move: _TypeAlias = Move  # noqa: Y015
+
+@_typing.final
+class Preemption(_message.Message):
+    """A Cell that has to go for another of higher priority."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELL_FIELD_NUMBER: _builtins.int
+    DATA_PLANE_FIELD_NUMBER: _builtins.int
+    cell: _builtins.str
+    """Name of the Cell."""
+    data_plane: _builtins.str
+    """Id of the data plane that it leaves."""
+    def __init__(
+        self,
+        *,
+        cell: _builtins.str = ...,
+        data_plane: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "data_plane", b"data_plane"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Preemption: _TypeAlias = Preemption  # noqa: Y015
 
 @_typing.final
 class RuleCount(_message.Message):
@@ -297,8 +411,11 @@ class ExplainDecisionResponse(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     BLOCKERS_FIELD_NUMBER: _builtins.int
     ADVICES_FIELD_NUMBER: _builtins.int
+    BRAKE_FIELD_NUMBER: _builtins.int
     answer: _builtins.str
     """The answer in a sentence; of the data plane that was asked for, if one was."""
+    brake: _builtins.str
+    """Why nothing moves now because data planes are lost; empty if it does."""
     @_builtins.property
     def blockers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blocker]:
         """The rules that turned data planes down, those that turned down most first."""
@@ -313,10 +430,11 @@ class ExplainDecisionResponse(_message.Message):
         answer: _builtins.str = ...,
         blockers: _abc.Iterable[Global___Blocker] | None = ...,
         advices: _abc.Iterable[Global___Advice] | None = ...,
+        brake: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advices", b"advices", "answer", b"answer", "blockers", b"blockers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advices", b"advices", "answer", b"answer", "blockers", b"blockers", "brake", b"brake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,6 +651,64 @@ class PlanDrainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanDrainResponse: _TypeAlias = PlanDrainResponse  # noqa: Y015
+
+@_typing.final
+class RebalanceDecisionsRequest(_message.Message):
+    """Asks to move Cells to where they are better off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    MOVE_BUDGET_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The organization: `organizations/*`."""
+    move_budget: _builtins.int
+    """How many copies may move at most."""
+    validate_only: _builtins.bool
+    """Only say what would move."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        move_budget: _builtins.int = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move_budget", b"move_budget", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebalanceDecisionsRequest: _TypeAlias = RebalanceDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class RebalanceDecisionsResponse(_message.Message):
+    """What moves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    BRAKE_FIELD_NUMBER: _builtins.int
+    brake: _builtins.str
+    """Why nothing moves because data planes are lost; empty if it does."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionChange]:
+        """The Cells that are decided on otherwise, by name."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___DecisionChange] | None = ...,
+        brake: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brake", b"brake", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebalanceDecisionsResponse: _TypeAlias = RebalanceDecisionsResponse  # noqa: Y015
 
 @_typing.final
 class SimulatePlacementRequest(_message.Message):

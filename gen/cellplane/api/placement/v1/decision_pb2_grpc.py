@@ -55,6 +55,11 @@ class DecisionServiceStub:
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.FromString,
                 _registered_method=True)
+        self.RebalanceDecisions = channel.unary_unary(
+                '/cellplane.api.placement.v1.DecisionService/RebalanceDecisions',
+                request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsResponse.FromString,
+                _registered_method=True)
         self.SimulatePlacement = channel.unary_unary(
                 '/cellplane.api.placement.v1.DecisionService/SimulatePlacement',
                 request_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.SimulatePlacementRequest.SerializeToString,
@@ -95,6 +100,15 @@ class DecisionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RebalanceDecisions(self, request, context):
+        """Moves copies of Cells to where they are better off, as many as the budget
+        allows, and no Cell that stays, or is on its way already. A data plane is
+        left once the Cell is ready on the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SimulatePlacement(self, request, context):
         """Runs a world that is only described: what `cellplane placement simulate`
         does, with the same format.
@@ -125,6 +139,11 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.PlanDrain,
                     request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.SerializeToString,
+            ),
+            'RebalanceDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebalanceDecisions,
+                    request_deserializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsResponse.SerializeToString,
             ),
             'SimulatePlacement': grpc.unary_unary_rpc_method_handler(
                     servicer.SimulatePlacement,
@@ -241,6 +260,33 @@ class DecisionService:
             '/cellplane.api.placement.v1.DecisionService/PlanDrain',
             cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainRequest.SerializeToString,
             cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.PlanDrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebalanceDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.placement.v1.DecisionService/RebalanceDecisions',
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsRequest.SerializeToString,
+            cellplane_dot_api_dot_placement_dot_v1_dot_decision__pb2.RebalanceDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

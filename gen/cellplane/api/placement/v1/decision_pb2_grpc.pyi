@@ -43,6 +43,11 @@ class DecisionServiceStub:
     """Says what events would change, without changing anything."""
     PlanDrain: _grpc.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PlanDrainResponse]
     """Says what would move if a data plane were drained, without draining it."""
+    RebalanceDecisions: _grpc.UnaryUnaryMultiCallable[_decision_pb2.RebalanceDecisionsRequest, _decision_pb2.RebalanceDecisionsResponse]
+    """Moves copies of Cells to where they are better off, as many as the budget
+    allows, and no Cell that stays, or is on its way already. A data plane is
+    left once the Cell is ready on the other.
+    """
     SimulatePlacement: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]
     """Runs a world that is only described: what `cellplane placement simulate`
     does, with the same format.
@@ -63,6 +68,11 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     """Says what events would change, without changing anything."""
     PlanDrain: _aio.UnaryUnaryMultiCallable[_decision_pb2.PlanDrainRequest, _decision_pb2.PlanDrainResponse]  # type: ignore[assignment]
     """Says what would move if a data plane were drained, without draining it."""
+    RebalanceDecisions: _aio.UnaryUnaryMultiCallable[_decision_pb2.RebalanceDecisionsRequest, _decision_pb2.RebalanceDecisionsResponse]  # type: ignore[assignment]
+    """Moves copies of Cells to where they are better off, as many as the budget
+    allows, and no Cell that stays, or is on its way already. A data plane is
+    left once the Cell is ready on the other.
+    """
     SimulatePlacement: _aio.UnaryUnaryMultiCallable[_decision_pb2.SimulatePlacementRequest, _decision_pb2.SimulatePlacementResponse]  # type: ignore[assignment]
     """Runs a world that is only described: what `cellplane placement simulate`
     does, with the same format.
@@ -104,6 +114,17 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.PlanDrainResponse, _abc.Awaitable[_decision_pb2.PlanDrainResponse]]:
         """Says what would move if a data plane were drained, without draining it."""
+
+    @_abc_1.abstractmethod
+    def RebalanceDecisions(
+        self,
+        request: _decision_pb2.RebalanceDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_decision_pb2.RebalanceDecisionsResponse, _abc.Awaitable[_decision_pb2.RebalanceDecisionsResponse]]:
+        """Moves copies of Cells to where they are better off, as many as the budget
+        allows, and no Cell that stays, or is on its way already. A data plane is
+        left once the Cell is ready on the other.
+        """
 
     @_abc_1.abstractmethod
     def SimulatePlacement(
