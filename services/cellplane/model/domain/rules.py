@@ -14,10 +14,10 @@ from typing import Final
 
 from cellplane.cell.image import has_digest, is_from
 from cellplane.cell.problem import Findings, Problem
+from cellplane.cell.quantity import bytes_of, milli_of
 from cellplane.cell.rules import NO_RULES, OwnedRules, RequiredProbe, ResourceBounds
 from cellplane.cell.visibility import Visibility
 from cellplane.model.domain.default import RUN_ONCE, default_resources
-from cellplane.model.domain.quantity import bytes_of, milli_of
 from cellplane.model.domain.resources import Component, Environment, Organization
 
 _WIDTH: Final = {Visibility.PROJECT: 0, Visibility.ORGANIZATION: 1, Visibility.PUBLIC: 2}

@@ -16,8 +16,8 @@ from cellplane.cell import labels
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.manifest import Manifest
 from cellplane.cell.problem import Findings, Problem
+from cellplane.cell.quantity import bytes_of, is_quantity, milli_of
 from cellplane.cell.rules import OwnedRules
-from cellplane.model.domain.quantity import bytes_of, is_quantity, milli_of
 from cellplane.model.domain.rules import judge_image, strictest
 from cellplane.model.workload.objects import findings_of
 
