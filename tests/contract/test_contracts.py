@@ -185,7 +185,7 @@ def test_a12_deletes() -> None:
 
 _VERBS = (
     "Apply|Watch|Report|Plan|Start|Approve|Deny|Revoke|Compare|Search|Analyze|Rotate|Redeliver"
-    "|Explain|Preview|Simulate|Compile|Rebalance|Stop|Resume"
+    "|Ban|Compile|Confirm|Explain|Preview|Readmit|Rebalance|Restart|Resume|Simulate|Stop|Sync"
 )
 
 
