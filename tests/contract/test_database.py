@@ -57,7 +57,7 @@ async def test_a_snapshot_cannot_write(
     database: Database, resources: Resources, stored: Make
 ) -> None:
     """A write in a snapshot is refused by the database, not done beside the queue of writers."""
-    with pytest.raises((Unavailable, sa.exc.DBAPIError)):
+    with pytest.raises((Unavailable, psycopg.Error)):
         async with database.snapshot() as tx:
             await resources.put(tx, stored("things/a"))
 

@@ -155,6 +155,12 @@ class Codecs:
         """A component as it was stored."""
         return self.component.to_domain(component_pb2.Component.FromString(stored))
 
+    def provider_of(self, stored: bytes) -> Component:
+        """A component as it was stored, as far as those who connect to it see it."""
+        message = component_pb2.Component.FromString(stored)
+        message.ClearField("connections")
+        return self.component.to_domain(message)
+
     def component_bytes(self, component: Component) -> bytes:
         """A component, to be stored."""
         return write(self.component.to_wire(component))

@@ -134,23 +134,20 @@ class Repository:
         self, tx: Transaction, environment: str, components: Collection[str]
     ) -> dict[str, DeployedRow]:
         """Rows of these components in an environment, by name."""
-        found: dict[str, DeployedRow] = {}
-        for some in _chunks(sorted(components)):
-            values = {"environment": environment, "components": some}
-            for row in _mappings(await tx.execute(SELECT_DEPLOYED, values)):
-                found[row["component"]] = _deployed_row(row)
-        return found
+        values = {"environment": environment, "components": sorted(components)}
+        rows = await tx.fetch(SELECT_DEPLOYED, values)
+        return {row.component: _deployed_row(row._asdict()) for row in rows}
 
     async def write_deployed(
         self, tx: Transaction, rows: Sequence[DeployedRow], known: Collection[str]
     ) -> None:
         """Write rows; those of the components *known* are there already."""
-        if fresh := [_deployed_values(row) for row in rows if row.component not in known]:
-            await tx.execute(INSERT_DEPLOYED, fresh)
-        if old := [_deployed_values(row) for row in rows if row.component in known]:
-            await tx.execute(
-                UPDATE_DEPLOYED, [{f"b_{name}": v for name, v in one.items()} for one in old]
-            )
+        fresh = [_deployed_values(row) for row in rows if row.component not in known]
+        await tx.change_each(INSERT_DEPLOYED, fresh)
+        old = [_deployed_values(row) for row in rows if row.component in known]
+        await tx.change_each(
+            UPDATE_DEPLOYED, [{f"b_{name}": v for name, v in one.items()} for one in old]
+        )
 
     async def components_in(self, tx: Transaction, environment: str) -> list[str]:
         """Names of all components that are deployed in an environment."""
@@ -161,7 +158,7 @@ class Repository:
 
     async def census(self, tx: Transaction, cell: str) -> Census:
         """Count a Cell's components; reads an index alone."""
-        rows = _tuples(await tx.execute(CENSUS, {"cell": cell}))
+        rows = await tx.fetch(CENSUS, {"cell": cell})
         return Census(
             deployed=sum(n for is_deployed, _, _, n in rows if is_deployed),
             broken=sum(n for _, is_broken, _, n in rows if is_broken),
@@ -189,7 +186,7 @@ class Repository:
 
     async def want_dirty(self, tx: Transaction, cell: str, revision: int) -> None:
         """Take what is resolved into a whole revision."""
-        await tx.execute(WANT_DIRTY, {"b_cell": cell, "b_revision": revision})
+        await tx.change(WANT_DIRTY, {"b_cell": cell, "b_revision": revision})
 
     async def read_wanted(
         self, tx: Transaction, cell: str, after: int
@@ -232,11 +229,8 @@ class Repository:
         self, tx: Transaction, environment: str, targets: Collection[str]
     ) -> list[tuple[str, str, str]]:
         """Who needs which part of any of *targets*: caller, target, and endpoint or key."""
-        found: list[tuple[str, str, str]] = []
-        for some in _chunks(sorted(targets)):
-            values = {"environment": environment, "targets": some}
-            found += [(c, t, e) for c, t, e in _tuples(await tx.execute(SELECT_CALLERS, values))]
-        return found
+        values = {"environment": environment, "targets": sorted(targets)}
+        return await tx.fetch(SELECT_CALLERS, values) if targets else []
 
     async def has_secrets(self, tx: Transaction, environment: str, project: str) -> bool:
         """Tell whether anything of a project that is deployed in an environment reads a secret."""
@@ -296,11 +290,8 @@ class Repository:
 
     async def read_cells(self, tx: Transaction, names: Collection[str]) -> dict[str, CellRow]:
         """Rows of these Cells, by name; deleted ones too."""
-        found: dict[str, CellRow] = {}
-        for some in _chunks(sorted(names)):
-            for row in _mappings(await tx.execute(SELECT_CELLS, {"names": some})):
-                found[row["name"]] = _cell_row(row)
-        return found
+        rows = await tx.fetch(SELECT_CELLS, {"names": sorted(names)})
+        return {row.name: _cell_row(row._asdict()) for row in rows}
 
     async def cell_names(
         self, tx: Transaction, *, environment: str = "", project: str = "", organization: str = ""
@@ -324,14 +315,14 @@ class Repository:
         if is_new:
             await tx.execute(sa.insert(cells), values)
         else:
-            await tx.execute(UPDATE_CELL, {f"b_{name}": v for name, v in values.items()})
+            await tx.change(UPDATE_CELL, {f"b_{name}": v for name, v in values.items()})
 
     async def next_sequence(self, tx: Transaction) -> int:
         """The next number of the feed of Cells.
 
         The counter's row stays locked until the transaction ends: numbers become visible in order.
         """
-        value: int = (await tx.execute(NEXT_SEQUENCE)).scalar_one()
+        value: int = (await tx.fetch(NEXT_SEQUENCE))[0].value
         return value
 
     async def read_feed(

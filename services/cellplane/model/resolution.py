@@ -8,7 +8,7 @@ keeps its last whole revision, and what has changed meanwhile waits as dirty row
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -180,7 +180,8 @@ class Resolver:
         """Resolve every affected component; the rows that differ from before."""
         await self._load(tx, scene, affected)
         there = {c: component for c in affected if (component := scene.components.get(c))}
-        await self._load(tx, scene, {target for c in there.values() for target, _ in calls_of(c)})
+        behind = {target for c in there.values() for target, _ in calls_of(c)}
+        await self._load(tx, scene, behind, read=self._codecs.provider_of)
         secrets = await self._secrets(tx, batch, there.values())
         callers: dict[EndpointKey, set[str]] = defaultdict(set)
         exposed = [name for name, component in there.items() if component.endpoints]
@@ -192,7 +193,6 @@ class Resolver:
         users = await self._repository.read_routes(
             tx, scene.name, {route for routes in own.values() for route in routes.values()}
         )
-        behind = {target for c in there.values() for target, _ in calls_of(c)}
         grants = await read_grants(
             tx, scene.name, guarded(scene.components.get(name) for name in {*there, *behind})
         )
@@ -270,8 +270,15 @@ class Resolver:
                 found[name] = reference
         return found
 
-    async def _load(self, tx: Transaction, scene: _Scene, names: Collection[str]) -> None:
+    async def _load(
+        self,
+        tx: Transaction,
+        scene: _Scene,
+        names: Collection[str],
+        read: Callable[[bytes], Component] | None = None,
+    ) -> None:
         """Read the rows of *names* that were not read yet."""
+        read = read or self._codecs.component_of
         missing = set(names) - scene.components.keys()
         if not missing:
             return
@@ -280,9 +287,7 @@ class Resolver:
             row = rows.get(name)
             if row is not None:
                 scene.rows[name] = row
-            scene.components[name] = (
-                self._codecs.component_of(row.written) if row and row.written else None
-            )
+            scene.components[name] = read(row.written) if row and row.written else None
 
 
 def _gone(row: DeployedRow) -> DeployedRow:

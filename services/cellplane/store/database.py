@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import sqlite3
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -28,7 +29,8 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import sqlalchemy as sa
 import structlog
@@ -38,15 +40,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cellplane.cell.problem import Conflict, FailedPrecondition, Unavailable
 from cellplane.store.migrate import upgrade
+from cellplane.store.prepared import Compiled, Prepared
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _log = structlog.get_logger()
 _READERS = 8
-_NOTIFY = sa.text("SELECT pg_notify(:channel, :sender)")
+_NOTIFY = Prepared(sa.text("SELECT pg_notify(:channel, :sender)"))
 
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+Values: TypeAlias = Mapping[str, Any]
+NO_VALUES: Final[Values] = MappingProxyType({})
 
 
 class Transaction:
@@ -72,6 +77,40 @@ class Transaction:
             return self._connection.execute(statement, parameters)
         return await self._connection.execute(statement, parameters)
 
+    async def fetch(self, prepared: Prepared, values: Values = NO_VALUES) -> list[Any]:
+        """Run a statement that is prepared; answers its rows."""
+        compiled, cursor = await self._run(prepared, values)
+        found = cursor.fetchall()
+        return compiled.rows(found if isinstance(found, list) else await found)
+
+    async def change(self, prepared: Prepared, values: Values = NO_VALUES) -> int:
+        """Run a statement that is prepared; answers how many rows it was about."""
+        _, cursor = await self._run(prepared, values)
+        count: int = cursor.rowcount
+        return count
+
+    async def change_each(self, prepared: Prepared, each: Sequence[Values]) -> None:
+        """Run a statement that is prepared for each of some values."""
+        if len(each) == 1:
+            await self._run(prepared, each[0])
+        elif each:
+            await self.execute(prepared.statement, each)
+
+    async def _run(self, prepared: Prepared, values: Values) -> tuple[Compiled, Any]:
+        connection = self._connection
+        plain = connection if isinstance(connection, sa.Connection) else connection.sync_connection
+        if plain is None:
+            raise RuntimeError("the transaction has ended")
+        compiled = prepared.on(plain.dialect)
+        given = compiled.parameters(values)
+        # Whoever listens to statements hears of these, too.
+        for note in plain.dispatch.before_cursor_execute:
+            note(plain, None, compiled.text, given, None, False)
+        driver: Any = plain.connection.driver_connection
+        if isinstance(connection, sa.Connection):
+            return compiled, driver.execute(compiled.text, given)
+        return compiled, await driver.execute(compiled.text, given, prepare=True, binary=True)
+
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call *call* once it is certain that this transaction holds."""
         self.after.append(call)
@@ -89,7 +128,7 @@ class Transaction:
             from cellplane.store import notices
 
             values = {"channel": notices.channel(self._schema), "sender": self._sender}
-            await self.execute(_NOTIFY, values)
+            await self.change(_NOTIFY, values)
 
 
 class Database(abc.ABC):
@@ -310,13 +349,24 @@ def translated() -> Iterator[None]:
         _log.warning("database.error", error=str(error.orig), sqlstate=state)
         # 40001, 40P01: a concurrent write came first.
         if isinstance(error, IntegrityError) or state in {"40001", "40P01"}:
-            raise Conflict(
-                "somebody else changed the same at the same time: read it, and try again",
-                reason="CONCURRENT_CHANGE",
-            ) from error
+            raise conflict(error) from error
+        raise down() from error
+    except sqlite3.IntegrityError as error:
+        raise conflict(error) from error
+    except sqlite3.OperationalError as error:
+        _log.warning("database.error", error=str(error))
         raise down() from error
     except PoolTimeout as error:
         raise Unavailable("the database is busy", reason="DATABASE_BUSY") from error
+
+
+def conflict(error: BaseException) -> Conflict:
+    """Somebody else came first."""
+    _log.warning("database.conflict", error=str(error))
+    return Conflict(
+        "somebody else changed the same at the same time: read it, and try again",
+        reason="CONCURRENT_CHANGE",
+    )
 
 
 def down() -> Unavailable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,19 @@ from cellplane.store.database import (
     Database,
     Transaction,
     announce_held,
+    conflict,
     down,
     finish,
     translated,
 )
 from cellplane.store.migrate import upgrade
+from cellplane.store.prepared import Prepared
 from cellplane.store.single import Single
 
 _log = structlog.get_logger()
 _READERS = 8
-_QUEUE = sa.text("SELECT pg_advisory_xact_lock(hashtext(:schema))")
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext(:schema))"
+_QUEUE = Prepared(sa.text(_LOCK))
 _OPTIONS = (
     "-csearch_path={schema}",
     # A process that hangs must not keep the others' writes waiting.
@@ -66,13 +69,13 @@ class Postgresql(Database):
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         async with self._writing:
-            with translated():
+            with translated(), _translated():
                 async with self._writer.connect() as connection:
                     begun = await connection.begin()
                     tx = Transaction(connection, self.schema, self._sender)
                     # The change feed reads by sequence, so the order of sequences must be the
                     # order of commits: writers of other processes queue here.
-                    await tx.execute(_QUEUE, {"schema": self.schema})
+                    await tx.change(_QUEUE, {"schema": self.schema})
                     try:
                         yield tx
                     except BaseException:
@@ -86,7 +89,7 @@ class Postgresql(Database):
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
-        with translated():
+        with translated(), _translated():
             async with self._reader.connect() as connection:
                 await connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -124,13 +127,28 @@ class Postgresql(Database):
     async def _migrate(self, folder: Path) -> None:
         async with self._writer.begin() as connection:
             # One process migrates; the others wait, and find it done.
-            await connection.execute(_QUEUE, {"schema": self.schema})
+            await connection.execute(sa.text(_LOCK), {"schema": self.schema})
             # Whoever made the schema beforehand need not let us make schemas.
             there = sa.text("SELECT to_regnamespace(quote_ident(:schema)) IS NOT NULL")
             found = await connection.execute(there, {"schema": self.schema})
             if not found.scalar_one():
                 await connection.execute(CreateSchema(self.schema))
             await connection.run_sync(upgrade, folder, self.schema)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The same of the driver's own errors."""
+    try:
+        yield
+    except psycopg.Error as error:
+        # 40001, 40P01: a concurrent write came first.
+        if isinstance(error, psycopg.IntegrityError) or error.sqlstate in {"40001", "40P01"}:
+            raise conflict(error) from error
+        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            raise
+        _log.warning("database.error", error=str(error), sqlstate=error.sqlstate)
+        raise down() from error
 
 
 def _engine(url: sa.URL, schema: str, *, size: int) -> AsyncEngine:

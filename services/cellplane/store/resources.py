@@ -17,10 +17,8 @@ import sqlalchemy as sa
 
 from cellplane.cell.problem import AlreadyExists, Conflict, NotFound
 from cellplane.store.database import Database, Transaction
+from cellplane.store.prepared import OneOf, Prepared
 from cellplane.store.types import Counter, Json, Name, UtcTime
-
-_MANY = 500
-"""Values in one ``IN`` at most."""
 
 
 class ChangeType(Enum):
@@ -149,31 +147,31 @@ class Resources:
         self.on_commit: list[Callable[[], None]] = []
         """Called without arguments once a write holds; a feed registers here."""
         t = tables.resources
-        # Made once: to make one takes longer than to run it.
-        self._one = sa.select(*tables.columns).where(t.c.name == sa.bindparam("of"))
-        self._some = sa.select(*tables.columns).where(
-            t.c.name.in_(sa.bindparam("of", expanding=True))
+        one, some = t.c.name == sa.bindparam("of"), OneOf(t.c.name, "of")
+        self._one = Prepared(sa.select(*tables.columns).where(one))
+        self._some = Prepared(sa.select(*tables.columns).where(some))
+        self._revision = Prepared(sa.select(t.c.revision).where(one))
+        self._insert = Prepared(sa.insert(t).values(_all_of(t)))
+        values = {name: value for name, value in _all_of(t).items() if name != "name"}
+        update = sa.update(t).where(one).values(values)
+        self._update = Prepared(update)
+        self._update_at = Prepared(update.where(t.c.revision == sa.bindparam("at")))
+        change = {
+            name: value for name, value in _all_of(tables.changes).items() if name != "sequence"
+        }
+        self._insert_change = Prepared(
+            sa.insert(tables.changes).values(change).returning(c.sequence)
         )
-        self._revision = sa.select(t.c.revision).where(t.c.name == sa.bindparam("of"))
-        self._insert = sa.insert(t)
-        values: dict[str, Any] = {c.name: sa.bindparam(c.name) for c in t.c if c.name != "name"}
-        self._update = sa.update(t).where(t.c.name == sa.bindparam("of")).values(values)
-        self._update_at = self._update.where(t.c.revision == sa.bindparam("at"))
-        self._insert_change = sa.insert(tables.changes)
 
     async def get(self, tx: Transaction, name: str) -> Stored | None:
         """Read one."""
-        row = (await tx.execute(self._one, {"of": name})).one_or_none()
-        return None if row is None else _stored(row)
+        rows = await tx.fetch(self._one, {"of": name})
+        return _stored(rows[0]) if rows else None
 
     async def get_many(self, tx: Transaction, names: Iterable[str]) -> dict[str, Stored]:
         """Read those of *names* that exist."""
-        wanted = sorted(set(names))
-        found: dict[str, Stored] = {}
-        for start in range(0, len(wanted), _MANY):
-            rows = (await tx.execute(self._some, {"of": wanted[start : start + _MANY]})).all()
-            found |= {row.name: _stored(row) for row in rows}
-        return found
+        rows = await tx.fetch(self._some, {"of": sorted(set(names))})
+        return {row.name: _stored(row) for row in rows}
 
     async def list(
         self, tx: Transaction, *, kind: str, parent: str = "", after: str = "", limit: int = 500
@@ -228,7 +226,8 @@ class Resources:
         """
         found = expected_revision or None
         if not expected_revision:
-            found = (await tx.execute(self._revision, {"of": stored.name})).scalar_one_or_none()
+            rows = await tx.fetch(self._revision, {"of": stored.name})
+            found = rows[0].revision if rows else None
         if expected_revision == 0 and found is not None:
             raise AlreadyExists(
                 f"{stored.name} exists already: update it, or choose another id",
@@ -249,13 +248,13 @@ class Resources:
             "lists": written.lists,
         }
         if found is None:
-            await tx.execute(self._insert, row | {"name": written.name})
+            await tx.change(self._insert, row | {"name": written.name})
         elif expected_revision:
             row |= {"of": written.name, "at": expected_revision}
-            if (await tx.execute(self._update_at, row)).rowcount != 1:
+            if await tx.change(self._update_at, row) != 1:
                 raise _stale(stored.name)
         else:
-            await tx.execute(self._update, row | {"of": written.name})
+            await tx.change(self._update, row | {"of": written.name})
         return written
 
     async def delete(
@@ -369,16 +368,16 @@ class Resources:
             "actor": actor,
             "payload": stored.payload,
         }
-        result = await tx.execute(self._insert_change, row)
+        sequence: int = (await tx.fetch(self._insert_change, row))[0].sequence
         for call in self.on_commit:
             if call not in tx.after:
                 tx.after_commit(call)
         await tx.announce()
-        key = result.inserted_primary_key
-        if key is None:
-            raise RuntimeError("the database answered no sequence")
-        sequence: int = key[0]
         return sequence
+
+
+def _all_of(table: sa.Table) -> dict[str, sa.BindParameter[Any]]:
+    return {column.name: sa.bindparam(column.name, type_=column.type) for column in table.c}
 
 
 def _below(table: sa.Table, name: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from cellplane.model.domain.resolve import GrantKey
 from cellplane.model.tables import grants
 from cellplane.store.database import Transaction
+from cellplane.store.prepared import OneOf, Prepared
 
 EVERYWHERE = ""
 """In place of an environment: the grant holds in all of them."""
-_SELECT = sa.select(grants.c.provider, grants.c.endpoint, grants.c.consumer).where(
-    grants.c.provider.in_(sa.bindparam("providers", expanding=True)),
-    grants.c.environment.in_((EVERYWHERE, sa.bindparam("environment"))),
+_SELECT = Prepared(
+    sa.select(grants.c.provider, grants.c.endpoint, grants.c.consumer).where(
+        OneOf(grants.c.provider, "providers"),
+        OneOf(grants.c.environment, "environments"),
+    )
 )
 
 
@@ -24,6 +27,6 @@ async def read_grants(
     """Grants of endpoints of *providers* that are in force in an environment."""
     if not providers:
         return frozenset()
-    values = {"providers": sorted(providers), "environment": environment}
-    rows = (await tx.execute(_SELECT, values)).all()
+    values = {"providers": sorted(providers), "environments": (EVERYWHERE, environment)}
+    rows = await tx.fetch(_SELECT, values)
     return frozenset((row.provider, row.endpoint, row.consumer) for row in rows)

@@ -29,6 +29,7 @@ from cellplane.model.domain.resources import Component
 from cellplane.model.records import Records
 from cellplane.model.tables import catalog_offers, deployed
 from cellplane.store.database import Transaction
+from cellplane.store.prepared import OneOf, Prepared
 
 WRITTEN = ""
 """In place of an environment: the component as it is written."""
@@ -36,8 +37,8 @@ Rows: TypeAlias = dict[tuple[str, str], dict[str, bytes]]
 """By component and environment: what is offered there, by id."""
 _MANY = 200
 
-SELECT_OFFERS = sa.select(catalog_offers).where(
-    catalog_offers.c.component.in_(sa.bindparam("components", expanding=True))
+SELECT_OFFERS = Prepared(
+    sa.select(catalog_offers).where(OneOf(catalog_offers.c.component, "components"))
 )
 
 
@@ -98,7 +99,7 @@ class Register:
 
     async def _read(self, tx: Transaction, components: Collection[str]) -> Rows:
         rows: Rows = defaultdict(dict)
-        for row in (await tx.execute(SELECT_OFFERS, {"components": components})).all():
+        for row in await tx.fetch(SELECT_OFFERS, {"components": components}):
             rows[row.component, row.environment][row.offer] = row.facts
         return dict(rows)
 

@@ -120,6 +120,8 @@ class Deliverer:
 
     async def _round(self, stack: contextlib.AsyncExitStack) -> float:
         """Look at every subscription once; answers how many seconds there is nothing to do."""
+        if await self.outbox.is_idle(self.database, Kind.EVENT_SUBSCRIPTION.value):
+            return _LONGEST_SLEEP
         async with self.database.snapshot() as tx:
             subscriptions, cursors, fresh, gone = await self._known(tx)
         if fresh or gone:

@@ -16,7 +16,12 @@ import sqlalchemy as sa
 
 from cellplane.model.tables import event_cursors as cursors
 from cellplane.model.tables import event_deliveries as deliveries
-from cellplane.store.database import Transaction
+from cellplane.store.database import Database, Transaction
+
+_ANYTHING = sa.text(
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM event_cursors)"
+    " OR EXISTS (SELECT 1 FROM resources WHERE kind = :kind)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,10 @@ class Standing:
 
 class Outbox:
     """Reads and writes it, inside of transactions."""
+
+    async def is_idle(self, database: Database, kind: str) -> bool:
+        """Tell by one quick read whether there is neither a subscription nor a cursor."""
+        return not await database.rows(_ANYTHING, {"kind": kind})
 
     async def cursors(self, tx: Transaction) -> dict[str, Cursor]:
         """Every cursor, by subscription."""

@@ -216,6 +216,8 @@ def check_references(resource: Resource, known: Mapping[str, object], findings: 
 
 def check_offers(provider: Component, used: ComponentEndpoint, at: Findings) -> None:
     """Every channel and product that is used is there, and read through the endpoint that is."""
+    if not used.offers:
+        return
     there = {o.offer: o.endpoint for o in offers_of(provider) if o.offer != o.endpoint}
     for index, offer in enumerate(used.offers):
         if there.get(offer) == used.endpoint:

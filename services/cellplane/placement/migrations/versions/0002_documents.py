@@ -8,7 +8,7 @@ from cellplane.api.placement.v1 import data_plane_pb2, join_grant_pb2
 from cellplane.resource.described import columns, describe_all
 
 revision = "0002_documents"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
