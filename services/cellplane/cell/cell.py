@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
+from cellplane.cell.definition import ResolvedType
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.rules import OwnedRules
 from cellplane.cell.traffic import TrafficPolicy
@@ -138,6 +139,8 @@ class ResolvedComponent:
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[ResolvedSecret, ...] = ()
     """By name, one for each secret reference that it reads."""
+    type: ResolvedType | None = None
+    """Unset: the one that comes with cellplane for its kind, without parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ their meaning. Field names are those of the contract (``type/v1/definition.proto
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -116,3 +117,14 @@ class ResolvedType:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     environment_parameters: Mapping[str, Any] = field(default_factory=dict)
     traits: tuple[ResolvedTrait, ...] = ()
+
+
+def content_of(definition: Definition) -> bytes:
+    """A definition as text: equal definitions have equal ones."""
+    return json.dumps(asdict(definition), sort_keys=True, default=_value).encode()
+
+
+def _value(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    return dict(value) if isinstance(value, Mapping) else str(value)

@@ -23,6 +23,7 @@ from cellplane.model.convert import MESSAGES, Codecs
 from cellplane.model.domain.kinds import APPLICABLE, Kind
 from cellplane.model.effects import Effects
 from cellplane.model.records import Record, Records
+from cellplane.model.types import Types
 from cellplane.resource.fields import clear_output, immutable_changes
 from cellplane.resource.standard import etag_of
 from cellplane.rpc.validation import Requests
@@ -68,8 +69,9 @@ class Applier:
     """Applies batches inside of transactions."""
 
     def __init__(
-        self, codecs: Codecs, records: Records, checker: Checker, effects: Effects
+        self, codecs: Codecs, records: Records, checker: Checker, effects: Effects, types: Types
     ) -> None:
+        self._types = types
         self._codecs = codecs
         self._records = records
         self._checker = checker
@@ -88,6 +90,17 @@ class Applier:
         found = await self._records.get_many(tx, {item.message.name for item in items})
         for item in items:
             self._prepare(item, found.get(item.message.name), problems)
+        followed = await self._types.resolve(
+            tx,
+            [
+                (item.kind, item.record.message if item.record else None, item.message)
+                for item in items
+                if item.is_readable
+            ],
+        )
+        for item in items:
+            complete(self._codecs, item.kind, item.message)
+            item.is_changed = item.record is None or item.record.message != item.message
         changes = [
             Change(
                 kind=item.kind,
@@ -99,11 +112,17 @@ class Applier:
             if item.is_changed and item.is_readable
         ]
         uploads = {item.message.name: item.uploads for item in items if item.uploads}
-        batch = Batch(self._codecs, self._records, changes, uploads)
+        batch = Batch(
+            self._codecs,
+            self._records,
+            [*changes, *followed.changes],
+            uploads,
+            followed.versions,
+        )
         wrong = await self._checker.check(tx, batch)
         index_of = {item.message.name: item.index for item in items}
         for name, some in wrong.items():
-            problems += [_placed(p, index_of[name]) for p in some]
+            problems += [_placed(p, index_of[name]) if name in index_of else p for p in some]
         if problems:
             raise invalid(problems)
         for item in sorted(items, key=lambda i: APPLICABLE.index(i.kind)):
@@ -111,6 +130,7 @@ class Applier:
                 before = item.record.stored if item.record else None
                 stored = await self._records.write(tx, item.message, before)
                 item.message.etag = etag_of(stored.revision)
+        await self._types.write(tx, followed)
         try:
             await self._effects.apply(tx, batch)
         except Invalid as error:
@@ -183,8 +203,6 @@ class Applier:
             message.update_time.CopyFrom(old.update_time)
         if item.kind is Kind.COMPONENT:
             item.uploads = take_schemas(message)
-        complete(self._codecs, item.kind, message)
-        item.is_changed = old != message
 
 
 def _placed(problem: Problem, index: int) -> Problem:

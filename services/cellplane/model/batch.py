@@ -18,7 +18,8 @@ from cellplane.model.convert import Codecs, release_of
 from cellplane.model.domain.default import organization_domain, public_domain
 from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
 from cellplane.model.domain.references import Resource
-from cellplane.model.domain.resources import Component, Environment
+from cellplane.model.domain.resources import Component, ComponentType, Environment, Trait
+from cellplane.model.domain.types import Defined
 from cellplane.model.records import Record, Records
 from cellplane.store.database import Transaction
 
@@ -42,6 +43,7 @@ class Batch:
         records: Records,
         changes: Sequence[Change],
         uploads: Mapping[str, Mapping[str, api_schema_pb2.ApiSchema]] = MappingProxyType({}),
+        versions: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._codecs = codecs
         self._records = records
@@ -57,6 +59,8 @@ class Batch:
             for release in (release_of(change.new),)
         }
         """Releases that the batch's components are; those that exist, too."""
+        self._versions = versions
+        """New versions of types and traits."""
         self.uploads = uploads
         """Schemas that came along, by component and place."""
         self._uploaded = {s.name: s for own in uploads.values() for s in own.values()}
@@ -80,6 +84,8 @@ class Batch:
             return self.by_name[name].new
         if name in self._released:
             return self._released[name]
+        if name in self._versions:
+            return self._versions[name]
         if name in self._uploaded:
             return self._uploaded[name]
         record = self._read.get(name)
@@ -97,6 +103,17 @@ class Batch:
                 return None
             self._domain[name] = self._codecs.resource(kind, message)
         return self._domain[name]
+
+    def defined(self, name: str) -> Defined | None:
+        """A version of a type or a trait, as it was written; it is of the batch or looked up."""
+        if name not in self._domain:
+            message = self.message(name)
+            if message is None:
+                return None
+            kind = Kind(type(message.snapshot).DESCRIPTOR.name)
+            self._domain[name] = self._codecs.resource(kind, message.snapshot)
+        found = self._domain[name]
+        return found if isinstance(found, ComponentType | Trait) else None
 
     def before(self, change: Change) -> Resource | None:
         """A resource of the domain, as it was before the batch; converted once."""

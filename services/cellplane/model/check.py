@@ -27,6 +27,7 @@ from cellplane.model.domain.promote import edges, first_environment
 from cellplane.model.domain.references import Resource, check_references, references_of
 from cellplane.model.domain.resources import (
     Component,
+    ComponentType,
     Deployment,
     DeploymentPipeline,
     Environment,
@@ -34,7 +35,9 @@ from cellplane.model.domain.resources import (
     Organization,
     Project,
     SecretReference,
+    Trait,
 )
+from cellplane.model.domain.types import check_types, validate_defined, versions_of
 from cellplane.model.domain.validate import (
     validate_annotations,
     validate_environment,
@@ -97,6 +100,8 @@ class Checker:
             check_references(resource, known, findings)
             if isinstance(resource, Deployment):
                 self._check_deployment(batch, resource, findings)
+            if isinstance(resource, Component):
+                self._check_types(batch, resource, findings)
         for name, problem in (
             *await self._check_callers(tx, batch),
             *await self._schemas.check(tx, batch),
@@ -128,6 +133,8 @@ class Checker:
                 return validate_secret_reference(resource)
             case Component():
                 return validate_component(resource, self._zones)
+            case ComponentType() | Trait():
+                return validate_defined(resource)
             case Deployment():
                 return []
 
@@ -136,13 +143,33 @@ class Checker:
     ) -> None:
         wanted = {r.target for _, resource in good for r in references_of(resource)}
         projects = {project_of(c.name) for c, _ in good if c.kind is Kind.DEPLOYMENT}
-        await batch.look_up(tx, wanted | projects)
+        versions = {v for _, r in good if isinstance(r, Component) for v in versions_of(r)}
+        await batch.look_up(tx, wanted | projects | versions)
+        releases = [
+            batch.message(r.release)
+            for _, r in good
+            if isinstance(r, Deployment) and r.overrides is not None and r.overrides.parameters
+        ]
+        # What an environment gives is checked by the type as it was released.
+        await batch.look_up(
+            tx,
+            {
+                name
+                for release in releases
+                if release is not None
+                for name in versions_of(self._codecs.component.to_domain(release.snapshot))
+            },
+        )
         pipelines = {
             message.deployment_pipeline
             for message in map(batch.message, projects)
             if message is not None
         }
         await batch.look_up(tx, pipelines)
+
+    def _check_types(self, batch: Batch, component: Component, findings: Findings) -> None:
+        found = {name: batch.defined(name) for name in versions_of(component)}
+        check_types(component, {n: d for n, d in found.items() if d is not None}, findings)
 
     async def _placed(self, tx: Transaction, batch: Batch) -> list[tuple[str, str, Component]]:
         """What a batch deploys: the resource that says so, the environment, the component there.
@@ -205,10 +232,10 @@ class Checker:
             return
         release = batch.message(deployment.release)
         if isinstance(release, release_pb2.Release) and deployment.overrides is not None:
-            self._check_overrides(release, deployment, findings)
+            self._check_overrides(batch, release, deployment, findings)
 
     def _check_overrides(
-        self, release: release_pb2.Release, deployment: Deployment, findings: Findings
+        self, batch: Batch, release: release_pb2.Release, deployment: Deployment, findings: Findings
     ) -> None:
         """What an override makes wrong that was right in the release."""
         overrides = deployment.overrides
@@ -220,6 +247,14 @@ class Checker:
         snapshot = self._codecs.component.to_domain(release.snapshot)
         before = {_sign(p) for p in validate_component(snapshot, self._zones)}
         merged = override(snapshot, overrides)
+        if overrides is not None and overrides.parameters:
+            given = Findings()
+            self._check_types(batch, merged, given)
+            findings.problems.extend(
+                replace(problem, field=f"overrides.{problem.field.removeprefix('environment_')}")
+                for problem in given.problems
+                if problem.field.startswith("environment_parameters")
+            )
         for problem in validate_component(merged, self._zones):
             if _sign(problem) not in before:
                 step = problem.field.removeprefix("workload.").partition("[")[0]
@@ -263,10 +298,16 @@ def _is_settled(batch: Batch, before: Resource | None, after: Resource) -> bool:
     """Tell whether neither what a resource refers to, nor that itself, changes."""
     if before is None or isinstance(after, Deployment):
         return False
+    if isinstance(after, Component) and before != after and (after.type or _has_given(after)):
+        return False
     references = references_of(after)
     return references_of(before) == references and not any(
         r.target in batch.by_name for r in references
     )
+
+
+def _has_given(component: Component) -> bool:
+    return bool(component.parameters or component.traits)
 
 
 def _in_use(mention: Mention, gone: str) -> Problem:

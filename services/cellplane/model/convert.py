@@ -18,6 +18,8 @@ from cellplane.api.model.v1 import (
     catalog_pb2,
     cell_pb2,
     component_pb2,
+    component_type_pb2,
+    component_type_version_pb2,
     deployment_pb2,
     deployment_pipeline_pb2,
     environment_pb2,
@@ -28,6 +30,8 @@ from cellplane.api.model.v1 import (
     promotion_pb2,
     release_pb2,
     secret_reference_pb2,
+    trait_pb2,
+    trait_version_pb2,
 )
 from cellplane.api.type.v1 import placement_pb2, problem_pb2, resolved_cell_pb2
 from cellplane.cell.cell import CellFrame, ResolvedComponent
@@ -37,6 +41,7 @@ from cellplane.model.domain.kinds import Kind
 from cellplane.model.domain.references import Resource
 from cellplane.model.domain.resources import (
     Component,
+    ComponentType,
     Deployment,
     DeploymentPipeline,
     Environment,
@@ -45,6 +50,7 @@ from cellplane.model.domain.resources import (
     Project,
     Promotion,
     SecretReference,
+    Trait,
 )
 from cellplane.rpc.codec import Codec
 
@@ -66,6 +72,10 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.ORGANIZATION: organization_pb2.Organization,
         Kind.ENVIRONMENT: environment_pb2.Environment,
         Kind.DEPLOYMENT_PIPELINE: deployment_pipeline_pb2.DeploymentPipeline,
+        Kind.COMPONENT_TYPE: component_type_pb2.ComponentType,
+        Kind.COMPONENT_TYPE_VERSION: component_type_version_pb2.ComponentTypeVersion,
+        Kind.TRAIT: trait_pb2.Trait,
+        Kind.TRAIT_VERSION: trait_version_pb2.TraitVersion,
         Kind.PROJECT: project_pb2.Project,
         Kind.SECRET_REFERENCE: secret_reference_pb2.SecretReference,
         Kind.COMPONENT: component_pb2.Component,
@@ -124,6 +134,12 @@ class Codecs:
             Kind.DEPLOYMENT_PIPELINE: Codec(
                 DeploymentPipeline, deployment_pipeline_pb2.DeploymentPipeline, ignore=STANDARD
             ),
+            Kind.COMPONENT_TYPE: Codec(
+                ComponentType,
+                component_type_pb2.ComponentType,
+                ignore=STANDARD | {"version", "description"},
+            ),
+            Kind.TRAIT: Codec(Trait, trait_pb2.Trait, ignore=STANDARD | {"version", "description"}),
             Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD),
             Kind.EVENT_SUBSCRIPTION: Codec(
                 EventSubscription,
@@ -211,8 +227,16 @@ def intent_of(component: component_pb2.Component) -> component_pb2.Component:
         connections=sorted(component.connections, key=lambda c: c.connection),
         event_channels=component.event_channels,
         data_products=component.data_products,
+        type=component.type,
+        resolved_type=component.resolved_type,
+        traits=sorted(component.traits, key=lambda t: t.instance),
         labels=component.labels,
     )
+    if component.HasField("parameters"):
+        intent.parameters.CopyFrom(component.parameters)
+    for trait in intent.traits:
+        # Which version counts is released; that it was pinned is not.
+        trait.trait_version = 0
     variables = sorted(intent.workload.env, key=lambda v: v.name)
     del intent.workload.env[:]
     intent.workload.env.extend(variables)
@@ -243,8 +267,14 @@ def release_of(component: component_pb2.Component) -> release_pb2.Release:
         connections=component.connections,
         event_channels=component.event_channels,
         data_products=component.data_products,
+        type=component.type,
+        type_version=component.type_version,
+        resolved_type=component.resolved_type,
+        traits=component.traits,
         labels=component.labels,
     )
+    if component.HasField("parameters"):
+        snapshot.parameters.CopyFrom(component.parameters)
     return release_pb2.Release(
         name=f"{component.name}/releases/r-{digest[:10]}", snapshot=snapshot, digest=digest
     )

@@ -22,6 +22,8 @@ from cellplane.store.database import Transaction
 _HISTORY = frozenset(
     {
         Kind.RELEASE,
+        Kind.COMPONENT_TYPE_VERSION,
+        Kind.TRAIT_VERSION,
         Kind.PROMOTION,
         Kind.CELL,
         Kind.OPERATION,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from cellplane.cell.definition import Definition
 from cellplane.cell.names import CellName
 from cellplane.model.batch import Batch
 from cellplane.model.catalog.in_force import read_grants
@@ -33,6 +34,7 @@ from cellplane.model.domain.resolve import (
 )
 from cellplane.model.domain.resources import Component, Environment, SecretReference
 from cellplane.model.domain.secrets import ALL_KEYS, secrets_of
+from cellplane.model.domain.types import definition_of, versions_of
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.repository import DeployedRow, Repository
 from cellplane.model.whole import Whole
@@ -183,6 +185,7 @@ class Resolver:
         behind = {target for c in there.values() for target, _ in calls_of(c)}
         await self._load(tx, scene, behind, read=self._codecs.provider_of)
         secrets = await self._secrets(tx, batch, there.values())
+        definitions = await self._definitions(tx, batch, there.values())
         callers: dict[EndpointKey, set[str]] = defaultdict(set)
         exposed = [name for name, component in there.items() if component.endpoints]
         for caller, target, endpoint in await self._repository.read_callers(
@@ -216,6 +219,11 @@ class Resolver:
                         for e in component.endpoints
                     },
                     secrets=secrets,
+                    definitions={
+                        name: definitions[name]
+                        for name in versions_of(component)
+                        if name in definitions
+                    },
                     claims={
                         key: frozenset(users.get(claim, ())) - {(name, key)}
                         for key, claim in own[name].items()
@@ -269,6 +277,15 @@ class Resolver:
             if isinstance(reference, SecretReference):
                 found[name] = reference
         return found
+
+    async def _definitions(
+        self, tx: Transaction, batch: Batch, components: Iterable[Component]
+    ) -> dict[str, Definition]:
+        """Versions of types and traits that these components are made of, by name."""
+        names = {name for component in components for name in versions_of(component)}
+        await batch.look_up(tx, names)
+        found = {name: batch.defined(name) for name in sorted(names)}
+        return {n: definition_of(n, defined) for n, defined in found.items() if defined}
 
     async def _load(
         self,

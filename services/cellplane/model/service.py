@@ -19,6 +19,8 @@ from cellplane.api.model.v1 import (
     catalog_pb2_grpc,
     cell_pb2_grpc,
     component_pb2_grpc,
+    component_type_pb2_grpc,
+    component_type_version_pb2_grpc,
     deletion_pb2_grpc,
     deployment_pb2_grpc,
     deployment_pipeline_pb2_grpc,
@@ -33,6 +35,8 @@ from cellplane.api.model.v1 import (
     resource_change_pb2_grpc,
     resource_pb2_grpc,
     secret_reference_pb2_grpc,
+    trait_pb2_grpc,
+    trait_version_pb2_grpc,
     workload_pb2_grpc,
 )
 from cellplane.api.type.v1 import compile_pb2
@@ -78,7 +82,14 @@ from cellplane.model.service_standard import (
     ReleaseService,
     SecretReferenceService,
 )
+from cellplane.model.service_types import (
+    ComponentTypeService,
+    ComponentTypeVersionService,
+    TraitService,
+    TraitVersionService,
+)
 from cellplane.model.transactions import Transactions
+from cellplane.model.types import Types
 from cellplane.model.whole import Whole
 from cellplane.model.workload.compile import compile as compile_workloads
 from cellplane.model.writes import Writes
@@ -174,6 +185,7 @@ async def serve_model(
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)
     deleter = Deleter(codecs, repository, records, effects)
+    types = Types(codecs, records, repository)
     writes = Writes(
         transactions=transactions,
         tokens=tokens,
@@ -183,9 +195,10 @@ async def serve_model(
         effects=effects,
         deleter=deleter,
         library=library,
+        types=types,
     )
     promoter = Promoter(codecs, repository, records, checker, effects)
-    applier = Applier(codecs, records, checker, effects)
+    applier = Applier(codecs, records, checker, effects, types)
     outbox = Outbox()
     deliverer = Deliverer(
         database=database,
@@ -231,6 +244,26 @@ async def serve_model(
                 "SecretReferenceService",
                 secret_reference_pb2_grpc.add_SecretReferenceServiceServicer_to_server,
                 SecretReferenceService(writes),
+            ),
+            (
+                "ComponentTypeService",
+                component_type_pb2_grpc.add_ComponentTypeServiceServicer_to_server,
+                ComponentTypeService(writes),
+            ),
+            (
+                "ComponentTypeVersionService",
+                component_type_version_pb2_grpc.add_ComponentTypeVersionServiceServicer_to_server,
+                ComponentTypeVersionService(writes),
+            ),
+            (
+                "TraitService",
+                trait_pb2_grpc.add_TraitServiceServicer_to_server,
+                TraitService(writes),
+            ),
+            (
+                "TraitVersionService",
+                trait_version_pb2_grpc.add_TraitVersionServiceServicer_to_server,
+                TraitVersionService(writes),
             ),
             (
                 "ComponentService",

@@ -23,6 +23,7 @@ from cellplane.model.domain.kinds import COLLECTIONS, Kind
 from cellplane.model.effects import Effects
 from cellplane.model.records import Records
 from cellplane.model.transactions import Transactions
+from cellplane.model.types import Followed, Types
 from cellplane.resource.names import Collection
 from cellplane.resource.standard import Hooks, StandardMethods, revision_of
 from cellplane.rpc.pagination import PageTokens
@@ -32,7 +33,9 @@ from cellplane.store.resources import Stored
 M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Message)
 
-_checked: ContextVar[Batch | None] = ContextVar("cellplane_checked_batch", default=None)
+_checked: ContextVar[tuple[Batch, Followed] | None] = ContextVar(
+    "cellplane_checked_batch", default=None
+)
 """What the request at hand has checked and is about to store: nothing is looked up twice."""
 
 _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -40,6 +43,10 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "organizations": "organization",
         "environments": "environment",
         "deploymentPipelines": "deployment_pipeline",
+        "componentTypes": "component_type",
+        "componentTypeVersions": "component_type_version",
+        "traits": "trait",
+        "traitVersions": "trait_version",
         "projects": "project",
         "secretReferences": "secret_reference",
         "components": "component",
@@ -123,8 +130,10 @@ class Writes:
         effects: Effects,
         deleter: Deleter,
         library: Library,
+        types: Types,
     ) -> None:
         self._library = library
+        self._types = types
         self._transactions = transactions
         self._tokens = tokens
         self._codecs = codecs
@@ -190,12 +199,18 @@ class Writes:
 
         async def before_write(tx: Transaction, new: Any, old: Any) -> None:
             uploads = {new.name: take_schemas(new)} if kind is Kind.COMPONENT else {}
+            followed = await self._types.resolve(tx, [(kind, old, new)])
             complete(self._codecs, kind, new)
             change = Change(kind=kind, name=new.name, old=old, new=new)
-            batch = Batch(self._codecs, self._records, [change], uploads)
-            _checked.set(batch)
+            changes = [change, *followed.changes]
+            batch = Batch(self._codecs, self._records, changes, uploads, followed.versions)
+            _checked.set((batch, followed))
             wrong = await self._checker.check(tx, batch)
-            problems = [_inside(field, p) for some in wrong.values() for p in some]
+            problems = [
+                _inside(field, p) if name == new.name else p
+                for name, some in wrong.items()
+                for p in some
+            ]
             if problems:
                 raise invalid(problems)
 
@@ -206,9 +221,11 @@ class Writes:
 
         async def after_write(tx: Transaction, new: Any, old: Any, stored: Stored) -> None:
             del old, stored
-            batch = _checked.get()
-            if batch is None or batch.changes[0].new is not new:
+            checked = _checked.get()
+            if checked is None or checked[0].changes[0].new is not new:
                 raise RuntimeError(f"{new.name} was stored, but never checked")
+            batch, followed = checked
+            await self._types.write(tx, followed)
             try:
                 await self._effects.apply(tx, batch)
             except Invalid as error:

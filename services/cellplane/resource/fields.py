@@ -50,6 +50,9 @@ def clear_input(message: Message) -> None:
 
 @functools.cache
 def _has_output(descriptor: Descriptor) -> bool:
+    if descriptor.file.package == "google.protobuf":
+        # Free values, which are inside of each other without end.
+        return False
     return any(is_output(field) for field in descriptor.fields) or any(
         field.message_type is not None
         and field.message_type is not descriptor

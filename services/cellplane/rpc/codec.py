@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cellplane.cell.problem import Invalid, Problem
@@ -30,6 +31,8 @@ M = TypeVar("M", bound=Message)
 _Read = Callable[[Any], Any]
 _Write = Callable[[Any, Any], None]
 _MISSING: Any = object()
+_EXACT = 2**53
+"""Whole numbers below it are told apart by a double."""
 
 
 class Codec(Generic[D, M]):
@@ -193,7 +196,7 @@ def _single_message(
 
     def write(message: Any, domain: Any) -> None:
         value = getattr(domain, name)
-        if value is not None:
+        if value is not None and not (value == {} and default == {}):
             target = getattr(message, name)
             target.SetInParent()
             write_one(target, value)
@@ -212,9 +215,60 @@ def _message_value(inner: Any, descriptor: Descriptor) -> tuple[_Read, _Write]:
             lambda duration: duration.ToTimedelta(),
             _write_duration,
         )
+    if descriptor is Struct.DESCRIPTOR:
+        return _read_struct, _write_struct
+    if descriptor is Value.DESCRIPTOR:
+        return _read_value, _write_value
     if not dataclasses.is_dataclass(inner):
         raise TypeError(f"{descriptor.full_name} needs a dataclass, not {inner}")
     return _compile(typing.cast("type[Any]", inner), descriptor, frozenset())
+
+
+def _read_struct(struct: Struct) -> dict[str, Any]:
+    return {key: _read_value(struct.fields[key]) for key in sorted(struct.fields)}
+
+
+def _read_value(value: Value) -> Any:
+    """JSON; a whole number is an int, though the wire has but one kind of number."""
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() and abs(number) < _EXACT else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return _read_struct(value.struct_value)
+        case "list_value":
+            return [_read_value(item) for item in value.list_value.values]
+        case _:
+            return None
+
+
+def _write_struct(struct: Struct, value: Mapping[str, Any]) -> None:
+    for key, item in value.items():
+        _write_value(struct.fields[key], item)
+
+
+def _write_value(target: Value, value: Any) -> None:
+    match value:
+        case None:
+            target.null_value = 0  # type: ignore[assignment]
+        case bool():
+            target.bool_value = value
+        case int() | float():
+            target.number_value = value
+        case str():
+            target.string_value = value
+        case Mapping():
+            target.struct_value.SetInParent()
+            _write_struct(target.struct_value, value)
+        case _:
+            items: ListValue = target.list_value
+            items.SetInParent()
+            for item in value:
+                _write_value(items.values.add(), item)
 
 
 def _write_time(stamp: Timestamp, value: datetime) -> None:

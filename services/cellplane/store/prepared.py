@@ -106,8 +106,8 @@ class Compiled:
             # The driver reads bytes as bytes.
             if not isinstance(column.type, sa.LargeBinary)
         )
-        names = " ".join(column.key or "_" for column in columns)
-        row: Any = namedtuple("Row", names, rename=True)
+        names = [column.key or "_" for column in columns]
+        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc] # made at run time
         self._make: Process = row._make
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:

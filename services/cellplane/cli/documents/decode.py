@@ -16,7 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from cellplane.cli import kinds
-from cellplane.cli.documents import schema_file
+from cellplane.cli.documents import free, schema_file
 from cellplane.cli.documents.nodes import Mapping, Node, Scalar, Sequence
 from cellplane.cli.documents.places import Finding, Place, Places
 from cellplane.cli.documents.scalars import (
@@ -145,6 +145,9 @@ class Reader:
                 (read_time if name == _TIME else read_duration)(node, message)
             except Unfit as unfit:
                 self.add(node.place, path, str(unfit))
+            return
+        if name in free.KINDS:
+            free.take(node, message, path, self.places, self.add)
             return
         if not isinstance(node, Mapping):
             fields = ", ".join(f.json_name for f in message.DESCRIPTOR.fields[:4])

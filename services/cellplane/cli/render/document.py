@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from cellplane.cli.documents.scalars import NULL, enum_prefix
@@ -59,7 +60,22 @@ def _value(field: FieldDescriptor, value: Any, written_only: bool) -> Any:
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     if field.message_type.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
         return value.ToJsonString()
+    if field.message_type.full_name in ("google.protobuf.Struct", "google.protobuf.Value"):
+        return _whole(MessageToDict(value))
     return plain(value, written_only=written_only)
+
+
+def _whole(value: Any) -> Any:
+    """Free values by key, with numbers as they were written."""
+    match value:
+        case dict():
+            return {key: _whole(value[key]) for key in sorted(value)}
+        case list():
+            return [_whole(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
 
 
 def _is_output(field: FieldDescriptor) -> bool:

@@ -186,6 +186,7 @@ def override(component: Component, overrides: Overrides | None) -> Component:
         autoscaling, replicas = overrides.autoscaling, None
     return replace(
         component,
+        environment_parameters=overrides.parameters,
         workload=replace(
             workload,
             env=(*kept, *own.values()),

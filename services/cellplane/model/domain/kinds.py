@@ -20,6 +20,10 @@ class Kind(Enum):
     ORGANIZATION = "Organization"
     ENVIRONMENT = "Environment"
     DEPLOYMENT_PIPELINE = "DeploymentPipeline"
+    COMPONENT_TYPE = "ComponentType"
+    COMPONENT_TYPE_VERSION = "ComponentTypeVersion"
+    TRAIT = "Trait"
+    TRAIT_VERSION = "TraitVersion"
     PROJECT = "Project"
     SECRET_REFERENCE = "SecretReference"  # noqa: S105 - the name of a kind
     COMPONENT = "Component"
@@ -42,6 +46,10 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.ORGANIZATION: ("organizations",),
         Kind.ENVIRONMENT: ("organizations", "environments"),
         Kind.DEPLOYMENT_PIPELINE: ("organizations", "deploymentPipelines"),
+        Kind.COMPONENT_TYPE: ("organizations", "componentTypes"),
+        Kind.COMPONENT_TYPE_VERSION: ("organizations", "componentTypes", "componentTypeVersions"),
+        Kind.TRAIT: ("organizations", "traits"),
+        Kind.TRAIT_VERSION: ("organizations", "traits", "traitVersions"),
         Kind.PROJECT: _PROJECT,
         Kind.SECRET_REFERENCE: (*_PROJECT, "secretReferences"),
         Kind.COMPONENT: _COMPONENT,
@@ -62,6 +70,8 @@ APPLICABLE: Final = (
     Kind.ORGANIZATION,
     Kind.ENVIRONMENT,
     Kind.DEPLOYMENT_PIPELINE,
+    Kind.TRAIT,
+    Kind.COMPONENT_TYPE,
     Kind.PROJECT,
     Kind.SECRET_REFERENCE,
     Kind.COMPONENT,

@@ -25,6 +25,7 @@ from cellplane.model.domain.offers import offers_of
 from cellplane.model.domain.resources import (
     Component,
     ComponentEndpoint,
+    ComponentType,
     Connection,
     Deployment,
     DeploymentPipeline,
@@ -35,6 +36,7 @@ from cellplane.model.domain.resources import (
     Organization,
     Project,
     SecretReference,
+    Trait,
 )
 from cellplane.model.domain.secrets import SecretUse, check_uses, secret_uses, variable_uses
 
@@ -45,6 +47,8 @@ Resource: TypeAlias = (
     | Project
     | SecretReference
     | EventSubscription
+    | ComponentType
+    | Trait
     | Component
     | Deployment
 )
@@ -89,7 +93,10 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
                 *_connections(resource.connections),
                 *_schemas(resource),
                 *_secrets(secret_uses(resource)),
+                *_type(resource),
             )
+        case ComponentType() | Trait():
+            return (_parent(Kind.ORGANIZATION, resource.name),)
         case Deployment():
             environment = environment_name(
                 organization_of(resource.name), resource.name.rsplit("/", 1)[-1]
@@ -159,6 +166,13 @@ def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
                     target=target.component,
                     endpoint=offer,
                 )
+
+
+def _type(component: Component) -> Iterable[Reference]:
+    if component.type:
+        yield Reference(field="type", kind=Kind.COMPONENT_TYPE, target=component.type)
+    for index, trait in enumerate(component.traits):
+        yield Reference(field=f"traits[{index}].trait", kind=Kind.TRAIT, target=trait.trait)
 
 
 def _schemas(component: Component) -> Iterable[Reference]:

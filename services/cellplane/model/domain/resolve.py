@@ -22,6 +22,7 @@ from cellplane.cell.cell import (
     ResolvedConnection,
     ResolvedEndpoint,
 )
+from cellplane.cell.definition import Definition
 from cellplane.cell.labels import OWN
 from cellplane.cell.names import CellName, last_segment
 from cellplane.cell.problem import Findings, Problem
@@ -49,6 +50,7 @@ from cellplane.model.domain.resources import (
 )
 from cellplane.model.domain.rules import in_force
 from cellplane.model.domain.secrets import SecretKeys, bind_secrets, secrets_of
+from cellplane.model.domain.types import bind_type
 from cellplane.model.domain.validate_traffic import check_authorizer_protocol
 
 EndpointKey: TypeAlias = tuple[str, str]
@@ -80,6 +82,8 @@ class Surroundings:
     """Secret references that it reads, by name."""
     claims: Mapping[str, frozenset[EndpointKey]] = field(default_factory=dict)
     """Who else claims what it does (``claims_of``)."""
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
+    """Versions of types and traits that it is made of, by name."""
     grants: frozenset[GrantKey] = frozenset()
     """Grants in force in the environment, of endpoints that need one."""
 
@@ -107,6 +111,7 @@ def resolve(
     _check_authorizers(written, connections, findings)
     check_hostnames(cell, written, environment, findings)
     check_claims(written, around.claims, findings)
+    own = bind_type(written, around.definitions, findings)
     if findings.problems:
         return Resolution(problems=tuple(findings.problems))
     return Resolution(
@@ -121,6 +126,7 @@ def resolve(
             ),
             connections=tuple(sorted(connections, key=lambda c: c.connection)),
             secrets=secrets,
+            type=own,
             labels={f"{OWN}{key}": value for key, value in sorted(written.labels.items())},
         )
     )

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from cellplane.cell.cell import Injection
+from cellplane.cell.definition import Patch, RequiredPolicy, ResourceTemplate, ValidationRule
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.requirement import PlacementRequirement
 from cellplane.cell.rules import PlatformRules
@@ -227,6 +229,20 @@ class SecretReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentTrait:
+    """A trait of a component."""
+
+    instance: str
+    """Its id, unique in the component."""
+    trait: str
+    trait_version: int = 0
+    """0 follows the latest."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    resolved_trait: str = ""
+    """The version of the trait that counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """One process of a project: what runs, where it can be called, what it calls."""
 
@@ -238,7 +254,42 @@ class Component:
     auto_deploy: bool | None = None
     event_channels: tuple[EventChannel, ...] = ()
     data_products: tuple[DataProduct, ...] = ()
+    type: str = ""
+    type_version: int = 0
+    """0 follows the latest."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    traits: tuple[ComponentTrait, ...] = ()
+    resolved_type: str = ""
+    """The version of its type that counts."""
+    environment_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What a deployment gives to its type; only of what is deployed."""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentType:
+    """Which objects a component becomes, by which parameters."""
+
+    name: str
+    component_kinds: tuple[ComponentKind, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    environment_parameters: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[ResourceTemplate, ...] = ()
+    validations: tuple[ValidationRule, ...] = ()
+    allowed_traits: tuple[str, ...] = ()
+    """Names; none are all."""
+    required_policies: tuple[RequiredPolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trait:
+    """More objects, and changes of those that there are."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[ResourceTemplate, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    validations: tuple[ValidationRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +300,7 @@ class Overrides:
     replicas: int | None = None
     resources: Resources | None = None
     autoscaling: Autoscaling | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from cellplane.cell.definition import (
     Definition,
@@ -100,19 +101,25 @@ class Compiled:
     resources: tuple[CompiledResource, ...] = ()
     patches: tuple[CompiledPatch, ...] = ()
     validations: tuple[CompiledRule, ...] = ()
+    fragments: tuple[tuple[str, Template], ...] = ()
+    """Values that every type can use as ``standard.<name>``; each sees those before it."""
     faults: Faults = field(default_factory=Faults)
 
 
-def compile_definition(definition: Definition, around: Mapping[str, Type]) -> Compiled:
+def compile_definition(
+    definition: Definition,
+    around: Mapping[str, Type],
+    fragments: Mapping[str, Any] = MappingProxyType({}),
+) -> Compiled:
     """Compile a definition, whose expressions see its parameters and what is *around*."""
     faults = Faults(source=definition.definition)
     parameters = read_schema(definition.parameters or {}, faults.at("parameters"))
     own = read_schema(definition.environment_parameters or {}, faults.at("environment_parameters"))
     types = {
-        **around,
         "parameters": parameters.shape,
         "environmentParameters": own.shape,
         "omit": ANY,
+        **around,
     }
     return Compiled(
         name=definition.definition,
@@ -124,6 +131,10 @@ def compile_definition(definition: Definition, around: Mapping[str, Type]) -> Co
             for index, patch in enumerate(definition.patches)
         ),
         validations=_rules(definition, types, faults.at("validations")),
+        fragments=tuple(
+            (name, compile_template(value, types, faults.at("fragments").at(name)))
+            for name, value in fragments.items()
+        ),
         faults=faults,
     )
 

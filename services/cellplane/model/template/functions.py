@@ -177,6 +177,17 @@ def _sort(budget: Budget, args: Sequence[Any]) -> list[Any]:
     return sorted(items)
 
 
+def _sort_by(budget: Budget, args: Sequence[Any]) -> list[Any]:
+    items, key = args
+    if not all(isinstance(item, dict) and key in item for item in items):
+        raise Unfit(f"sortByField() takes maps that all have {show(key)}")
+    kinds = {kind_of(item[key]) for item in items}
+    if len(kinds) > 1 or kinds - set(_SCALAR):
+        raise Unfit(f"field {show(key)} has values of several kinds, or none that has an order")
+    budget.items(len(items))
+    return sorted(items, key=lambda item: item[key])
+
+
 def _distinct(budget: Budget, args: Sequence[Any]) -> list[Any]:
     found: dict[str, Any] = {}
     for item in args[0]:
@@ -297,6 +308,7 @@ METHODS: Final[Mapping[str, Function]] = MappingProxyType(
         "indexOf": _method((_TEXT, _TEXT), INT, _text(lambda a, b: a.find(b))),
         "join": _method((_LIST, _TEXT), STRING, _join, 1),
         "sort": _method((_LIST,), _first, _sort),
+        "sortByField": _method((_LIST, _TEXT), _first, _sort_by),
         "distinct": _method((_LIST,), _first, _distinct),
         "flatten": _method((_LIST,), LIST, _flatten),
         "merge": _method((_MAP, _MAP), MAP, _merge),

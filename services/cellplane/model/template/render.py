@@ -84,24 +84,34 @@ def render(
     parameters: Mapping[str, Any],
     environment_parameters: Mapping[str, Any],
     traits: Sequence[TraitUse] = (),
+    common: Compiled | None = None,
 ) -> Rendered:
-    """Render one component; *around* is what expressions see beside parameters."""
+    """Render one component; *around* is what expressions see beside parameters.
+
+    What is *common* to all types sees the parameters of the one at hand, and gives fragments to it.
+    """
     budget = Budget()
     faults = Faults()
     given = _given(own.parameters, parameters, faults.at("parameters"))
     here = _given(
         own.environment_parameters, environment_parameters, faults.at("environment_parameters")
     )
-    parts = [_Part(own, _scope(around, given, here), "", "")]
+    scope = _scope(around, given, here) | {"standard": {}}
+    parts = [_Part(own, scope, "", "")]
+    if common is not None:
+        parts.insert(0, _Part(common, scope, "", ""))
     for use in sorted(traits, key=lambda use: use.instance):
         at = Faults(faults.found, use.path)
         values = _given(use.trait.parameters, use.parameters, at.at("parameters"))
-        scope = _scope(around, values, {}) | {"instance": use.instance}
-        parts.append(_Part(use.trait, scope, use.instance, use.path))
+        inner = {**scope, "parameters": values, "environmentParameters": {}}
+        parts.append(_Part(use.trait, inner | {"instance": use.instance}, use.instance, use.path))
     broken = [fault for part in parts for fault in part.compiled.faults.found]
     if faults.found or broken:
         return Rendered(faults=(*faults.found, *broken))
     try:
+        if common is not None:
+            for name, fragment in common.fragments:
+                scope["standard"][name] = fragment.fill(scope, budget)
         for part in parts:
             _validate(part, budget, faults)
         if faults.found:

@@ -7,21 +7,21 @@ with a finding has no objects.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from cellplane.cell import addresses, labels
-from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedEndpoint
+from cellplane.cell import labels
+from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.manifest import Compiled, Manifest, Phase, in_order, manifest
 from cellplane.cell.mesh import NAMESPACE_LABEL, is_meshed
 from cellplane.cell.plane import DataPlaneProfile, Peers
-from cellplane.cell.problem import Problem
-from cellplane.cell.protocol import TRAITS
-from cellplane.cell.workload import ComponentKind
+from cellplane.cell.problem import Findings, Problem
+from cellplane.model.template.render import TraitUse, render
 from cellplane.model.workload.check import problems
-from cellplane.model.workload.controllers import compile_controller
 from cellplane.model.workload.forbidden import forbidden
-from cellplane.model.workload.objects import component_object, stable_labels
-from cellplane.model.workload.secrets import compile_secrets, secret_problems
+from cellplane.model.workload.inputs import inputs_of
+from cellplane.model.workload.objects import findings_of, stable_labels
+from cellplane.model.workload.secrets import secret_problems
+from cellplane.model.workload.shipped import compiled, shipped
+from cellplane.model.workload.stamp import stamped, told
 
 
 def compile(  # noqa: A001 - the word of the field
@@ -36,8 +36,11 @@ def compile(  # noqa: A001 - the word of the field
     manifests: list[Manifest] = [_namespace(cell, plane)] if include_frame else []
     for component in cell.components:
         wrong = [*problems(cell, component), *secret_problems(cell, component, plane)]
-        made = () if wrong else tuple(_component(cell, component))
-        wrong += forbidden(cell, component, made)
+        made: tuple[Manifest, ...] = ()
+        if not wrong:
+            findings = findings_of(cell, component)
+            made = tuple(_component(cell, component, plane, findings))
+            wrong = [*findings.problems, *forbidden(cell, component, made)]
         found.extend(wrong)
         if not wrong:
             manifests.extend(made)
@@ -63,52 +66,28 @@ def _namespace(cell: ResolvedCell, plane: DataPlaneProfile) -> Manifest:
     return manifest("", Phase.NAMESPACE, body)
 
 
-def _component(cell: ResolvedCell, component: ResolvedComponent) -> Iterator[Manifest]:
-    part = component.component
-    account = component_object(
-        cell,
-        component,
-        "v1",
-        "ServiceAccount",
-        addresses.service_account(part),
-        {"automountServiceAccountToken": False},
+def _component(
+    cell: ResolvedCell, component: ResolvedComponent, plane: DataPlaneProfile, findings: Findings
+) -> Iterator[Manifest]:
+    """The objects of one component, by its type and its traits, with its identity on them."""
+    ships, own = shipped(), component.type
+    definition = own.definition if own is not None else None
+    rendered = render(
+        compiled(definition) if definition is not None else ships.types[component.kind],
+        inputs_of(cell, component, plane),
+        parameters=own.parameters if own is not None else {},
+        environment_parameters=own.environment_parameters if own is not None else {},
+        traits=[
+            TraitUse(
+                instance=trait.instance,
+                trait=compiled(trait.definition),
+                parameters=trait.parameters,
+                path=f"traits[{index}]",
+            )
+            for index, trait in enumerate(own.traits if own is not None else ())
+        ],
+        common=ships.common,
     )
-    yield manifest(part, Phase.POLICY, account)
-    if component.endpoints:
-        service = _service(cell, component, addresses.service_name(part), headless=False)
-        yield manifest(part, Phase.WORKLOAD, service)
-    if component.kind is ComponentKind.STATEFUL_SERVICE:
-        service = _service(cell, component, addresses.headless_service(part), headless=True)
-        yield manifest(part, Phase.WORKLOAD, service)
-    yield from compile_secrets(cell, component)
-    yield from compile_controller(cell, component)
-
-
-def _service(
-    cell: ResolvedCell, component: ResolvedComponent, name: str, *, headless: bool
-) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "type": "ClusterIP",
-        "selector": labels.component_selector(component.component),
-    }
-    if component.endpoints:
-        endpoints = sorted(component.endpoints, key=lambda e: e.endpoint)
-        spec["ports"] = [_port(endpoint) for endpoint in endpoints]
-    if headless:
-        spec["clusterIP"] = "None"
-        # Replicas that find each other must do so before they are ready.
-        spec["publishNotReadyAddresses"] = True
-    return component_object(cell, component, "v1", "Service", name, {"spec": spec})
-
-
-def _port(endpoint: ResolvedEndpoint) -> dict[str, Any]:
-    traits = TRAITS[endpoint.protocol]
-    port: dict[str, Any] = {
-        "name": endpoint.endpoint,
-        "port": endpoint.port,
-        "targetPort": endpoint.target_port,
-        "protocol": traits.transport.value,
-    }
-    if traits.app_protocol is not None:
-        port["appProtocol"] = traits.app_protocol
-    return port
+    findings.problems.extend(told(fault, findings.resource) for fault in rendered.faults)
+    for made in rendered.objects:
+        yield stamped(cell, component, made.body)

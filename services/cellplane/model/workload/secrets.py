@@ -8,16 +8,12 @@ changes where the secret does; an environment variable keeps its value until the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from cellplane.cell import addresses
-from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedSecret
-from cellplane.cell.manifest import Manifest, Phase, manifest
-from cellplane.cell.names import short_hash
+from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.plane import EXTERNAL_SECRETS, DataPlaneProfile
 from cellplane.cell.problem import Findings, Problem
-from cellplane.cell.workload import SecretMount
-from cellplane.model.workload.objects import component_object, findings_of
+from cellplane.model.workload.objects import findings_of
 
 _API: Final = "external-secrets.io/v1"
 _MODE: Final = 0o440
@@ -65,51 +61,3 @@ def _uses(
             for step, reference, key in policy.authentication.secrets:
                 at = findings.at("endpoints").at(index).at("traffic_policy.authentication")
                 yield at.at(step), reference, (key,) if key else ()
-
-
-def compile_secrets(cell: ResolvedCell, component: ResolvedComponent) -> Iterator[Manifest]:
-    """Compile what fetches the secrets of a component."""
-    for secret in component.secrets:
-        name = addresses.secret_name(component.component, secret.secret_reference)
-        spec = {
-            "refreshInterval": f"{int(secret.refresh_interval.total_seconds())}s",
-            "secretStoreRef": {"kind": "ClusterSecretStore", "name": secret.secret_store},
-            # Pods keep what they have while a store is away.
-            "target": {"name": name, "creationPolicy": "Owner", "deletionPolicy": "Retain"},
-            "data": [
-                {
-                    "secretKey": key.key,
-                    "remoteRef": {"key": secret.remote_key, "property": key.property},
-                }
-                for key in secret.keys
-            ],
-        }
-        body = component_object(cell, component, _API, "ExternalSecret", name, {"spec": spec})
-        yield manifest(component.component, Phase.CONFIGURATION, body)
-
-
-def secret_volume(component: ResolvedComponent, mount: SecretMount) -> dict[str, Any]:
-    """Compile the volume of a mounted secret: the keys of the mount, and no others."""
-    secret = _of(component, mount.secret_reference)
-    keys = mount.keys or tuple(key.key for key in secret.keys)
-    return {
-        "name": _volume(mount),
-        "secret": {
-            "secretName": addresses.secret_name(component.component, mount.secret_reference),
-            "defaultMode": _MODE,
-            "items": [{"key": key, "path": key} for key in sorted(keys)],
-        },
-    }
-
-
-def secret_volume_mount(mount: SecretMount) -> dict[str, Any]:
-    """Compile where a mounted secret is found."""
-    return {"name": _volume(mount), "mountPath": mount.mount_path, "readOnly": True}
-
-
-def _of(component: ResolvedComponent, reference: str) -> ResolvedSecret:
-    return next(s for s in component.secrets if s.secret_reference == reference)
-
-
-def _volume(mount: SecretMount) -> str:
-    return f"secret-{short_hash(mount.mount_path)}"

@@ -11,6 +11,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -155,6 +156,12 @@ class Component(_message.Message):
     LATEST_RELEASE_FIELD_NUMBER: _builtins.int
     EVENT_CHANNELS_FIELD_NUMBER: _builtins.int
     DATA_PRODUCTS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    TYPE_VERSION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    RESOLVED_TYPE_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_PARAMETERS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*/components/*`."""
@@ -174,6 +181,12 @@ class Component(_message.Message):
     """
     latest_release: _builtins.str
     """The last release that was made of it."""
+    type: _builtins.str
+    """What it is made of. Default: the type that comes with cellplane for its kind."""
+    type_version: _builtins.int
+    """Pins a version of the type. Default: it follows the latest."""
+    resolved_type: _builtins.str
+    """The version of its type that counts: the one that is pinned, or the latest."""
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -209,6 +222,18 @@ class Component(_message.Message):
         """Data that others may use."""
 
     @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """What its type is given, by the type's schema."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentTrait]:
+        """What is added to it."""
+
+    @_builtins.property
+    def environment_parameters(self) -> _struct_pb2.Struct:
+        """What a deployment's overrides give to its type; only of what is deployed."""
+
+    @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the platform sorts it by, such as `team`. Its objects carry them under
         `label.cellplane.dev/`.
@@ -233,17 +258,63 @@ class Component(_message.Message):
         latest_release: _builtins.str = ...,
         event_channels: _abc.Iterable[Global___EventChannel] | None = ...,
         data_products: _abc.Iterable[Global___DataProduct] | None = ...,
+        type: _builtins.str = ...,
+        type_version: _builtins.int = ...,
+        parameters: _struct_pb2.Struct | None = ...,
+        traits: _abc.Iterable[Global___ComponentTrait] | None = ...,
+        resolved_type: _builtins.str = ...,
+        environment_parameters: _struct_pb2.Struct | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "environment_parameters", b"environment_parameters", "parameters", b"parameters", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "data_products", b"data_products", "display_name", b"display_name", "endpoints", b"endpoints", "etag", b"etag", "event_channels", b"event_channels", "labels", b"labels", "latest_release", b"latest_release", "name", b"name", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_kind", b"component_kind", "connections", b"connections", "create_time", b"create_time", "data_products", b"data_products", "display_name", b"display_name", "endpoints", b"endpoints", "environment_parameters", b"environment_parameters", "etag", b"etag", "event_channels", b"event_channels", "labels", b"labels", "latest_release", b"latest_release", "name", b"name", "parameters", b"parameters", "reconciling", b"reconciling", "resolved_type", b"resolved_type", "traits", b"traits", "type", b"type", "type_version", b"type_version", "uid", b"uid", "update_time", b"update_time", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
     _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_deploy) -> _WhichOneofReturnType__auto_deploy | None: ...
 
 Global___Component: _TypeAlias = Component  # noqa: Y015
+
+@_typing.final
+class ComponentTrait(_message.Message):
+    """A trait of a component."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
+    TRAIT_VERSION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    RESOLVED_TRAIT_FIELD_NUMBER: _builtins.int
+    instance: _builtins.str
+    """Its id, unique in the component."""
+    trait: _builtins.str
+    """The trait."""
+    trait_version: _builtins.int
+    """Pins a version of the trait. Default: it follows the latest."""
+    resolved_trait: _builtins.str
+    """The version of the trait that counts: the one that is pinned, or the latest."""
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """What the trait is given, by its schema."""
+
+    def __init__(
+        self,
+        *,
+        instance: _builtins.str = ...,
+        trait: _builtins.str = ...,
+        trait_version: _builtins.int = ...,
+        parameters: _struct_pb2.Struct | None = ...,
+        resolved_trait: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "parameters", b"parameters", "resolved_trait", b"resolved_trait", "trait", b"trait", "trait_version", b"trait_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentTrait: _TypeAlias = ComponentTrait  # noqa: Y015
 
 @_typing.final
 class Endpoint(_message.Message):

@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
@@ -123,6 +124,7 @@ class Overrides(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     AUTOSCALING_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     replicas: _builtins.int
     """Replicas, instead of the release's."""
     @_builtins.property
@@ -137,6 +139,12 @@ class Overrides(_message.Message):
     def autoscaling(self) -> _workload_pb2.Autoscaling:
         """Autoscaling, instead of the release's."""
 
+    @_builtins.property
+    def parameters(self) -> _struct_pb2.Struct:
+        """What this environment gives to the component's type, by the type's schema of
+        environment parameters.
+        """
+
     def __init__(
         self,
         *,
@@ -144,10 +152,11 @@ class Overrides(_message.Message):
         replicas: _builtins.int | None = ...,
         resources: _workload_pb2.Resources | None = ...,
         autoscaling: _workload_pb2.Autoscaling | None = ...,
+        parameters: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "autoscaling", b"autoscaling", "replicas", b"replicas", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "autoscaling", b"autoscaling", "parameters", b"parameters", "replicas", b"replicas", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "autoscaling", b"autoscaling", "env", b"env", "replicas", b"replicas", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "autoscaling", b"autoscaling", "env", b"env", "parameters", b"parameters", "replicas", b"replicas", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015

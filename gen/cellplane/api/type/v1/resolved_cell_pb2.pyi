@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cellplane.api.type.v1 import definition_pb2 as _definition_pb2
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
 from cellplane.api.type.v1 import traffic_policy_pb2 as _traffic_policy_pb2
@@ -208,6 +209,7 @@ class ResolvedComponent(_message.Message):
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
     component: _builtins.str
     """Id of the component."""
     release: _builtins.str
@@ -234,6 +236,10 @@ class ResolvedComponent(_message.Message):
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolvedSecret]:
         """The secrets that its workload and its endpoints refer to, by name."""
 
+    @_builtins.property
+    def type(self) -> _definition_pb2.ResolvedType:
+        """What it is made of, where it says so."""
+
     def __init__(
         self,
         *,
@@ -245,10 +251,11 @@ class ResolvedComponent(_message.Message):
         connections: _abc.Iterable[Global___ResolvedConnection] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         secrets: _abc.Iterable[Global___ResolvedSecret] | None = ...,
+        type: _definition_pb2.ResolvedType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["type", b"type", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "connections", b"connections", "endpoints", b"endpoints", "kind", b"kind", "labels", b"labels", "release", b"release", "secrets", b"secrets", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "connections", b"connections", "endpoints", b"endpoints", "kind", b"kind", "labels", b"labels", "release", b"release", "secrets", b"secrets", "type", b"type", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
