@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cellplane.api.model.v1 import cell_pb2
-from cellplane.api.placement.v1 import data_plane_pb2, decision_pb2
+from cellplane.api.placement.v1 import data_plane_pb2
 from cellplane.api.type.v1 import compile_pb2, condition_pb2, placement_pb2, problem_pb2
 from cellplane.cell.condition import Cause, Condition, Health, Status
 from cellplane.cell.manifest import Manifest, Phase
@@ -22,7 +22,7 @@ from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem, Severity
 from cellplane.cell.requirement import Effect, PlacementRequirement, Taint
 from cellplane.placement.planes import Entry
-from cellplane.placement.records import DataPlane, Decided
+from cellplane.placement.records import DataPlane
 from cellplane.placement.rollout.brake import HeldRemovals
 from cellplane.placement.rollout.diff import BundleObject
 from cellplane.placement.scheduler.snapshot import Amounts, OutsideScore
@@ -297,62 +297,13 @@ def _component_statuses(components: Iterable[ComponentStatus]) -> list[cell_pb2.
     ]
 
 
-def decision_to_wire(cell: str, decided: Decided) -> decision_pb2.Decision:
-    """Where a Cell is, and why."""
-    decision = decided.decision
-    return decision_pb2.Decision(
-        name=f"{cell}/decision",
-        data_planes=decision.data_planes,
-        copy_count=decision.copies,
-        summary=decision.trace.summary,
-        rejections=[
-            decision_pb2.Rejection(data_plane=r.data_plane, reason=r.reason, message=r.message)
-            for r in decision.trace.rejections
-        ],
-        candidates=[
-            decision_pb2.Candidate(
-                data_plane=c.data_plane,
-                chosen=c.chosen,
-                scores=[decision_pb2.Score(score=name, value=value) for name, value in c.scores],
-            )
-            for c in decision.trace.candidates
-        ],
-        decide_time=stamp_of(decided.decide_time),
-        rule_counts=[
-            decision_pb2.RuleCount(rule=rule, data_plane_count=count)
-            for rule, count in decision.trace.rules
-        ],
-        slack_count=decision.trace.slack,
-        avoided_move_count=decision.trace.moves_avoided,
-        shares=[
-            decision_pb2.ReplicaShare(component=component, data_plane=plane, replica_count=count)
-            for component, counts in decision.shares
-            for plane, count in counts
-        ],
-        moves=[
-            decision_pb2.Move(
-                old_data_plane=move.leaves,
-                new_data_plane=move.comes,
-                reason=move.reason,
-                step=decision_pb2.Move.Step.Value(move.step.value),
-                step_time=stamp_of(datetime.fromtimestamp(move.times[-1][1], UTC)),
-            )
-            for move in decided.moves
-        ],
-        preemptions=[
-            decision_pb2.Preemption(cell=victim, data_plane=plane)
-            for victim, plane in decided.preempts
-        ],
-    )
-
-
 def lay_over(
     message: data_plane_pb2.DataPlane,
     entry: Entry,
     profile: DataPlaneProfile,
     cells: int,
-    observed: Iterable[Condition],
     reserved: Amounts,
+    observed: Iterable[Condition],
 ) -> None:
     """Fill in what agents say of a data plane."""
     message.state = data_plane_pb2.DataPlane.State.Value(entry.state.value)

@@ -98,11 +98,6 @@ class Desired:
         """Every Cell that is anywhere."""
         return list(self._cells)
 
-    def speaks(self, cell: str, data_plane: str) -> bool:
-        """Whether what a Cell uses of a data plane is in what its agent reports."""
-        slot = self.slot(cell, data_plane)
-        return slot is not None and bool(slot.observed.applied_revision)
-
     def root_digest(self, data_plane: str) -> str:
         """Digest over what a data plane is to have."""
         slots = self.delivered(data_plane)

@@ -62,7 +62,7 @@ class Engine:
         self._compilers = compilers
         self._planes = planes
         self._desired = desired
-        self.deciding = Deciding(planes=planes, store=store, clock=clock, speaks=desired.speaks)
+        self.deciding = Deciding(planes=planes, store=store, clock=clock, speaks=self._speaks)
         self.deciding.commits.reached = reached
         self.deciding.on_held(self._held)
         self._moving = Moving(
@@ -90,6 +90,11 @@ class Engine:
     def on_change(self, watcher: _Watcher) -> None:
         """Call ``watcher(cell)`` when something is known of a Cell that was not."""
         self._on_change.append(watcher)
+
+    def _speaks(self, cell: str, data_plane: str) -> bool:
+        """Whether what a Cell uses of a data plane is in what its agent reports."""
+        slot = self._desired.slot(cell, data_plane)
+        return slot is not None and bool(slot.observed.applied_revision)
 
     def load(self, decisions: Iterable[tuple[str, Decided]]) -> None:
         """Take what was stored. Nothing happens to a Cell before model has spoken of it."""

@@ -19,6 +19,7 @@ from cellplane.api.type.v1 import compile_pb2
 from cellplane.cell.names import CellName, is_id
 from cellplane.cell.problem import Invalid, NotFound, Problem
 from cellplane.placement import convert
+from cellplane.placement.convert_decisions import decision_to_wire
 from cellplane.placement.desired import Desired
 from cellplane.placement.engine import Engine
 from cellplane.placement.records import Decided
@@ -44,7 +45,7 @@ class DecisionService(decision_pb2_grpc.DecisionServiceServicer):
         """See ``placement/v1/decision.proto``."""
         del context
         cell, _, decided = self._find(request.name)
-        return convert.decision_to_wire(cell, decided)
+        return decision_to_wire(cell, decided)
 
     async def ExplainDecision(  # noqa: N802 - the contract's name
         self, request: decision_pb2.ExplainDecisionRequest, context: Any

@@ -212,9 +212,8 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
                 continue
             cells = len(self._desired.cells_on(message.name))
             conditions = platform.conditions(message.name, self._desired)
-            convert.lay_over(
-                message, entry, profile, cells, conditions, self._reserved(entry.plane)
-            )
+            reserved = self._reserved(entry.plane)
+            convert.lay_over(message, entry, profile, cells, reserved, conditions)
             convert.lay_held(message, self._desired.held_removals(message.name))
 
 

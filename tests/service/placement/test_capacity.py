@@ -6,11 +6,11 @@ import asyncio
 import json
 
 import pytest
-from tests.service.placement.agent import Agent
 
 from cellplane.api.agent.v1 import link_pb2
 from cellplane.api.placement.v1 import data_plane_pb2, decision_pb2
 from cellplane.api.type.v1 import placement_pb2
+from cellplane.testing.agents import Agent
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 
@@ -47,6 +47,19 @@ async def capacity(world: World, name: str) -> data_plane_pb2.ResourceCapacity:
     return cpu
 
 
+async def tell(world: World, agent: Agent) -> None:
+    """Say the facts of an agent, and return once they are known."""
+    await agent.say(facts=agent.facts)
+    (wanted,) = agent.facts.resources
+    async with asyncio.timeout(10):
+        while (known := await capacity(world, "europe-1")) is not None:
+            if (known.others_requested, known.cells_requested) == (
+                wanted.others_requested,
+                wanted.cells_requested,
+            ):
+                return
+
+
 @pytest.mark.asyncio
 async def test_cells_at_once_never_take_the_same_room(world: World) -> None:
     """Of five Cells that come together and fit twice, two are placed and three told why not."""
@@ -79,8 +92,7 @@ async def test_less_than_was_thought_moves_nobody_and_takes_nobody(world: World)
         await world.agent("europe-2")
         first, second = cell_name("a"), cell_name("b")
         await settled(world, first, await world.model.put(first, {"a": "1"}, cpu="600m"))
-        has(agent, cpu=1000, others=900, cells=600)
-        await agent.say(facts=agent.facts)
+        await tell(world, has(agent, cpu=1000, others=900, cells=600))
         await world.model.put(second, {"a": "1"}, cpu="100m")
         await world.model.until_condition(second, "Placed", "FALSE")
         assert list((await planes_of(world, first)).data_planes) == ["europe-1"]
@@ -90,10 +102,9 @@ async def test_less_than_was_thought_moves_nobody_and_takes_nobody(world: World)
         await settled(world, first, await world.model.put(first, {"a": "2"}, cpu="600m"))
         assert list((await planes_of(world, first)).data_planes) == ["europe-1"]
 
-        has(agent, cpu=1000, others=0, cells=950)
-        await agent.say(facts=agent.facts)
-        has(agent, cpu=1000, others=0, cells=600)
-        await agent.say(facts=agent.facts)
+        await tell(world, has(agent, cpu=1000, others=0, cells=950))
+        assert not (await planes_of(world, second)).data_planes
+        await tell(world, has(agent, cpu=1000, others=0, cells=600))
         await settled(world, second, 1)
 
 

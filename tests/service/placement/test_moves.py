@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.service.placement.agent import Agent
 
 from cellplane.api.placement.v1 import data_plane_pb2, decision_pb2
 from cellplane.api.type.v1 import placement_pb2
 from cellplane.placement.failpoints import PLACES, VARIABLE
+from cellplane.testing.agents import Agent
 from tests.service.placement.test_capacity import has
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
@@ -246,11 +246,11 @@ async def test_a_rebalance_moves_within_its_budget_and_shows_it_before(world: Wo
             ask = decision_pb2.RebalanceDecisionsRequest(parent=ORGANIZATION, move_budget=1)
             ask.validate_only = True
             shown = await world.client.decisions.RebalanceDecisions(ask)
-            assert list(second.stored) == [other]
+            assert not set(second.stored) & set(cells)
             ask.validate_only = False
             done = await world.client.decisions.RebalanceDecisions(ask)
             (change,) = done.changes
             assert list(shown.changes) == [change]
             assert list(change.new_data_planes) == ["second"]
             await first.until(lambda: first.removed == [change.cell])
-            assert list(second.stored) == [other, change.cell]
+            assert set(second.stored) & set(cells) == {change.cell}
