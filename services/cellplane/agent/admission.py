@@ -64,7 +64,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "external-secrets.io": frozenset({"ExternalSecret"}),
 }
 
-CLUSTER_KINDS: Final = frozenset({"CiliumClusterwideNetworkPolicy"})
+CLUSTER_KINDS: Final = frozenset({"CiliumClusterwideNetworkPolicy", "GatewayClass"})
 """Kinds without namespace that parts of the platform get, beside their namespace."""
 CLUSTER_PREFIX: Final = "cellplane."
 """Begins the names of those."""

@@ -17,7 +17,7 @@ from cellplane.cell.cell import (
     ResolvedEndpoint,
 )
 from cellplane.cell.names import kube_name, last_segment, short_hash
-from cellplane.cell.protocol import TRAITS
+from cellplane.cell.protocol import TRAITS, Protocol
 
 GATEWAYS_PLATFORM: Final = "gateways"
 GATEWAY_NAMESPACE: Final = "cellplane-gateways"
@@ -42,9 +42,10 @@ EGRESS_GATEWAY: Final = "egress"
 """Gateway, Service and service account of a Cell's own egress gateway, in the Cell's namespace."""
 CLUSTER_ISSUER: Final = "cellplane"
 """cert-manager's ClusterIssuer of a data plane's own intermediate authority."""
-GATEWAY_CLASS_INGRESS: Final = "cellplane-ingress"
-GATEWAY_CLASS_EGRESS: Final = "cellplane-egress"
+GATEWAY_CLASS_INGRESS: Final = "cellplane.ingress"
+GATEWAY_CLASS_EGRESS: Final = "cellplane.egress"
 
+_TLS_PORT: Final = 443
 _CONTROLLER_LIMIT: Final = 52
 """Their pods carry the controller's name and a suffix of eleven in a label, or in their name."""
 _EGRESS_PORT_BASE: Final = 20000
@@ -97,9 +98,14 @@ def organization_host(project: str, component: str, endpoint: str, domain: str) 
     return f"{kube_name(component, endpoint)}.{kube_name(project)}.{domain}"
 
 
-def westbound_name(domain: str) -> str:
-    """Name in the certificate of every westbound gateway; no endpoint's host can be it."""
-    return f"{WESTBOUND_GATEWAY}.{domain}"
+def is_tls_outside(protocol: Protocol, target: ExternalTarget) -> bool:
+    """Whether an external host speaks TLS: by its protocol, or by its well-known port."""
+    return TRAITS[protocol].tls or target.port == _TLS_PORT
+
+
+def westbound_name(organization: str, trust_domain: str) -> str:
+    """Name in the certificate of every westbound gateway of an organization, on any data plane."""
+    return f"{WESTBOUND_GATEWAY}.{organization}.{trust_domain}"
 
 
 def egress_ports(frame: CellFrame) -> dict[tuple[str, str], int]:
@@ -166,7 +172,8 @@ def connection_address(frame: CellFrame, component: str, connection: ResolvedCon
         case ExternalTarget():
             port = egress_ports(frame)[component, connection.connection]
             return Address(
-                scheme=traits.scheme,
+                # The gateway opens TLS where the host wants it; inside, it would have no name.
+                scheme="http" if connection.protocol is Protocol.HTTPS else traits.scheme,
                 host=f"{EGRESS_GATEWAY}.{frame.namespace}.svc.cluster.local",
                 port=port,
             )

@@ -15,12 +15,11 @@ from cellplane.rpc.server import Server
 
 @asynccontextmanager
 async def build(settings: GatewaySettings, server: Server) -> AsyncIterator[None]:
-    """Register the servicer; the service keeps no state yet."""
-    del settings
+    """Register the servicer; the service keeps no state."""
     server.add(
         "cellplane.api.gateway.v1.GatewayService",
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-        GatewayService(),
+        GatewayService(settings.public_domains),
     )
     yield
 

@@ -169,6 +169,7 @@ def _adapters(
         channels.channel(settings.network_policy_address)
     )
     observability = channels.channel(settings.observability_address)
+    gateway = gateway_pb2_grpc.GatewayServiceStub(channels.channel(settings.gateway_address))
     return Adapters(
         repository=Repository(database),
         model=Model(model),
@@ -176,12 +177,10 @@ def _adapters(
         compilers={
             "model": workload_pb2_grpc.WorkloadServiceStub(model),
             "network_policy": network_policy,
-            "gateway": gateway_pb2_grpc.GatewayServiceStub(
-                channels.channel(settings.gateway_address)
-            ),
+            "gateway": gateway,
             "observability": telemetry_pb2_grpc.TelemetryServiceStub(observability),
         },
-        platform_compilers={"network_policy": network_policy},
+        platform_compilers={"gateway": gateway, "network_policy": network_policy},
         authority=authority,
         vault=GrantVault(settings.state_dir / "agents" / "grants.key"),
         clock=SystemClock(),

@@ -99,6 +99,17 @@ async def converse(told: Mapping[str, Any], *, address: str, url: str, tls: ssl.
         return str(await socket_.receive_str())
 
 
+async def stream(says: str, *, address: str, port: int) -> str:
+    """Say a line through a plain connection, and hear all until it ends."""
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection(address, port)
+        writer.write(f"{says}\n".encode())
+        writer.write_eof()
+        heard = await reader.read()
+        writer.close()
+    return heard.decode()
+
+
 def disagreements(expected: Mapping[str, Any], answer: Answer) -> list[str]:
     """Where an answer is not as expected."""
     wrong: list[str] = []

@@ -112,10 +112,20 @@ class Backends:
                 "host": request.host,
                 "headers": {key.lower(): value for key, value in request.headers.items()},
                 "size": len(body),
+                "certificate": _shown(request),
             },
             status=int(query.get("status", "200")),
             headers={"x-backend": name},
         )
+
+
+def _shown(request: web.Request) -> str | None:
+    """The project of the Cell whose certificate the client showed."""
+    certificate = request.transport.get_extra_info("peercert") if request.transport else None
+    for kind, value in (certificate or {}).get("subjectAltName", ()):
+        if kind == "URI":
+            return str(value.rsplit("/", 2)[-2])
+    return None
 
 
 def _page(content: Any) -> Any:

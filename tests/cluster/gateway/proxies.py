@@ -213,6 +213,11 @@ async def _network(pid: int, number: int, address: str) -> None:
         (*inside, "address", "add", f"{address}/24", "dev", "eth0"),
         (*inside, "link", "set", "eth0", "up"),
         (*inside, "route", "add", "default", "via", BRIDGE),
+        # A Service's port, at the address of its one pod.
+        (
+            *("nsenter", f"--target={pid}", "--net", "iptables", "-t", "nat", "-A", "PREROUTING"),
+            *("-p", "tcp", "--dport", "443", "-j", "REDIRECT", "--to-ports", "10443"),
+        ),
     ):
         process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
         _, said = await process.communicate()

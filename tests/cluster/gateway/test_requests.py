@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -76,16 +77,36 @@ async def _furnish(running: World, issuer: asking.Issuer, told: Mapping[str, cas
             await running.secret(case.cell.frame.namespace, name, data)
         for host in beside.get("outside", ()):
             await _outside(running, host)
+        for plane in beside.get("planes", ()):
+            await _plane(running, case, plane)
         everything += world.compiled(case)
     await running.apply(everything)
     await running.settle(everything)
 
 
 async def _outside(running: World, told: Mapping[str, Any]) -> None:
-    address = running.address()
-    running.name_host(told["host"], address)
-    tls = running.outside(told["host"]) if told.get("tls", True) else None
-    await running.backends.http(told["host"], address, told.get("port", 443), tls)
+    """A host on the internet; one that ``asks`` for a certificate takes one of the organization."""
+    address, host = running.address(), told["host"]
+    running.name_host(host, address)
+    if told.get("protocol") == "TCP":
+        await running.backends.tcp(host, address, told["port"])
+        return
+    tls = running.outside(told.get("certificate", host)) if told.get("tls", True) else None
+    if tls is not None and told.get("asks"):
+        tls.load_verify_locations(cadata=running.organization.cert_pem.decode())
+        tls.verify_mode = ssl.CERT_OPTIONAL
+    await running.backends.http(host, address, told.get("port", 443), tls)
+
+
+async def _plane(running: World, case: cases.Case, told: Mapping[str, Any]) -> None:
+    """The westbound gateway of another data plane: it takes Cells of the organization alone."""
+    address, host = running.address(), told["host"]
+    running.name_host(host, address)
+    name = addresses.westbound_name(case.plane.organization, case.plane.trust_domain)
+    tls = running.serving(running.organization, name)
+    tls.load_verify_locations(cadata=running.organization.cert_pem.decode())
+    tls.verify_mode = ssl.CERT_REQUIRED
+    await running.backends.http(host, address, told["port"], tls)
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
@@ -119,12 +140,16 @@ async def _meet(scene: Scene, case: cases.Case, told: Mapping[str, Any]) -> list
         ports = addresses.egress_ports(case.cell.frame)
         component, _, connection = told["connection"].partition("/")
         port = ports[component, connection]
-        url = f"http://egress:{port}{told.get('path', '/')}"
+        scheme = "https" if "sni" in told else "http"
+        url = f"{scheme}://{told.get('sni', 'egress')}:{port}{told.get('path', '/')}"
     else:
         proxy = running.proxy(addresses.GATEWAY_NAMESPACE, door)
         scheme, port = ("http", 10080) if told.get("plain") else ("https", 10443)
         url = f"{scheme}://{told['host']}:{port}{told.get('path', '/')}"
     told = {**told, "headers": _headers(scene, told)}
+    if "stream" in told:
+        heard = await asking.stream(told["stream"], address=proxy.address, port=port)
+        return [] if heard == told["expect"]["hears"] else [f"heard {heard!r}"]
     if "says" in told:
         heard = await asking.converse(told, address=proxy.address, url=url, tls=tls)
         return [] if heard == told["expect"]["hears"] else [f"heard {heard!r}"]
@@ -147,3 +172,21 @@ def _headers(scene: Scene, told: Mapping[str, Any]) -> dict[str, str]:
         issuer = asking.Issuer() if told.get("forged") else scene.issuer
         headers["authorization"] = f"Bearer {issuer.token(claims)}"
     return headers
+
+
+def test_the_next_plane_takes_over(scene: Scene) -> None:
+    """When the nearest westbound gateway dies, calls arrive at the next data plane's.
+
+    One that is on its way at that moment may be lost: it is never sent twice.
+    """
+    case = scene.told["across"]
+    nearest = scene.world.proxy(addresses.GATEWAY_NAMESPACE, addresses.WESTBOUND_GATEWAY)
+    told = {"door": "egress", "connection": "web/inner", "path": "/moved"}
+    near = {**told, "expect": {"status": 200, "backend": "web"}}
+    far = {**told, "expect": {"status": 200, "backend": "far.example", "certificate": "across"}}
+    assert scene.below.run(_meet(scene, case, near), seconds=60) == []
+
+    scene.below.run(scene.world.proxies.end(nearest), seconds=60)
+    answers = [scene.below.run(_meet(scene, case, far), seconds=60) for _ in range(21)]
+
+    assert answers[1:] == [[]] * 20

@@ -148,9 +148,12 @@ class World:
 
     def outside(self, host: str) -> ssl.SSLContext:
         """TLS of a host on the internet."""
-        certificate, key = self.public.issue(
-            uri=f"spiffe://internet/{host}", dns=[host], server=True
-        ).save(self.folder, host)
+        return self.serving(self.public, host)
+
+    def serving(self, authority: Authority, host: str) -> ssl.SSLContext:
+        """TLS of a server of this name."""
+        pair = authority.issue(uri=f"spiffe://servers/{host}", dns=[host], server=True)
+        certificate, key = pair.save(self.folder, host)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         return context
@@ -315,11 +318,8 @@ async def running(
                 "metadata": {"name": addresses.GATEWAY_NAMESPACE},
             }
         )
-        platform = compile_platform(
-            told[0].plane,
-            public_domains=[case.cell.frame.public_domain for case in told],
-            organization_domains=[case.cell.frame.organization_domain for case in told],
-        )
+        domains = [case.cell.frame.public_domain for case in told]
+        platform = compile_platform(told[0].plane, domains).manifests
         await world.apply(platform)
         await world.settle(platform)
         for shared in _SHARED:

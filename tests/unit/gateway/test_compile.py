@@ -157,17 +157,45 @@ def test_what_is_not_routed_yet_is_refused(protocol: Protocol) -> None:
     assert problem.resource == "organizations/acme/projects/payments/components/charge"
 
 
-def test_an_external_connection_is_refused() -> None:
-    """There is no southbound gateway yet, so a connection to the internet is an error."""
+def outside(protocol: Protocol, port: int = 443) -> tuple[CellFrame, ResolvedComponent]:
     connection = ResolvedConnection(
         connection="bank",
-        protocol=Protocol.HTTPS,
-        external=ExternalTarget(host="bank.example.com", port=443),
+        protocol=protocol,
+        external=ExternalTarget(host="bank.example.com", port=port),
+    )
+    outbound = OutboundConnection(component="charge", connection=connection)
+    return replace(FRAME, outbound=(outbound,)), a_component(connections=(connection,))
+
+
+def test_an_external_host_needs_no_certificate_of_the_cell() -> None:
+    """Nobody outside is shown who the Cell is, and a plane needs no issuer for such a Cell."""
+    frame, component = outside(Protocol.HTTPS)
+
+    answer = compiled(
+        component, frame=frame, plane=replace(PLANE, capabilities=(GATEWAY, ENVOY_GATEWAY))
     )
 
-    answer = compiled(a_component(connections=(connection,)))
+    assert answer.problems == ()
+    assert [] == bodies(answer, "Certificate")
+    (backend,) = bodies(answer, "Backend")
+    assert backend["spec"] == {
+        "endpoints": [{"fqdn": {"hostname": "bank.example.com", "port": 443}}]
+    }
+    (verified,) = bodies(answer, "BackendTLSPolicy")
+    assert verified["spec"]["validation"] == {
+        "hostname": "bank.example.com",
+        "wellKnownCACertificates": "System",
+    }
 
-    assert ["connections[0].external_host"] == [p.field for p in answer.problems]
+
+def test_datagrams_do_not_leave_a_cell() -> None:
+    """A connection by UDP is an error with its field, and has no listener."""
+    frame, component = outside(Protocol.UDP)
+
+    answer = compiled(component, frame=frame)
+
+    assert () == answer.manifests
+    assert ["connections[0].external_host.protocol"] == [p.field for p in answer.problems]
 
 
 def eastbound() -> CellFrame:

@@ -68,9 +68,9 @@ groups:
   - group: security.istio.io
     resources: [authorizationpolicies, peerauthentications]
   - group: gateway.networking.k8s.io
-    resources: [gateways, httproutes, grpcroutes, backendtlspolicies]
+    resources: [gatewayclasses, gateways, listenersets, httproutes, grpcroutes, tlsroutes, tcproutes, backendtlspolicies]
   - group: gateway.envoyproxy.io
-    resources: [envoyproxies, backends, backendtrafficpolicies]
+    resources: [envoyproxies, backends, backendtrafficpolicies, clienttrafficpolicies, securitypolicies, httproutefilters]
   - group: cert-manager.io
     resources: [certificates]
   - group: external-secrets.io

@@ -1,4 +1,4 @@
-"""Eastbound: a Cell's own egress gateway, and the certificate by which it is known.
+"""A Cell's own egress gateway; eastbound, and the certificate by which it is known there.
 
 One listener for each connection that leaves the Cell; network policies let each component reach
 only the ports of its own connections, so no component can borrow another's. Behind a listener, one
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from cellplane.cell import addresses, labels
 from cellplane.cell.cell import (
-    ExternalTarget,
     OrganizationTarget,
     OutboundConnection,
     ResolvedCell,
@@ -40,30 +39,26 @@ from cellplane.gateway.compiler.objects import (
     component_problem,
     exposure,
 )
+from cellplane.gateway.compiler.southbound import (
+    compile_southbound,
+    listener,
+    southbound,
+    southbound_problems,
+)
 
 LISTENER_LIMIT: Final = 64
 """Gateway API: listeners of one Gateway."""
 CLIENT_SECRET: Final = "egress-client"  # noqa: S105 - the name of a Secret
-_NEEDED = (GATEWAY, ENVOY_GATEWAY, CERT_MANAGER)
+_NEEDED = (GATEWAY, ENVOY_GATEWAY)
 _H2C: Final = "gateway.envoyproxy.io/h2c"
 
 
 def component_problems(cell: ResolvedCell, component: ResolvedComponent) -> Iterator[Problem]:
     """Refuse connections of one component that no door leads to yet."""
+    yield from southbound_problems(cell, component)
     for index, connection in enumerate(component.connections):
         name = f'connection "{component.component}/{connection.connection}"'
-        if isinstance(connection.target, ExternalTarget):
-            target = connection.target
-            yield component_problem(
-                cell.frame,
-                component.component,
-                f"connections[{index}].external_host",
-                "EXTERNAL_NOT_ROUTED",
-                f"{name}: the southbound gateway does not exist yet, so "
-                f"{target.host}:{target.port} can't be reached: remove the connection",
-                f"{target.host}:{target.port}",
-            )
-        elif isinstance(connection.target, OrganizationTarget) and (
+        if isinstance(connection.target, OrganizationTarget) and (
             connection.protocol not in ROUTED
         ):
             yield component_problem(
@@ -80,9 +75,11 @@ def component_problems(cell: ResolvedCell, component: ResolvedComponent) -> Iter
 def frame_problems(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) -> Iterator[Problem]:
     """Refuse what this data plane can't do for the Cell, and tell what is not there yet."""
     outbound = _eastbound(cell)
-    if not outbound:
+    count = len(outbound) + len(southbound(cell))
+    if not count:
         return
-    missing = [capability for capability in _NEEDED if not plane.can(capability)]
+    needed = (*_NEEDED, CERT_MANAGER) if outbound else _NEEDED
+    missing = [capability for capability in needed if not plane.can(capability)]
     if missing:
         yield Problem(
             reason="CAPABILITY_MISSING",
@@ -91,12 +88,12 @@ def frame_problems(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
             "elsewhere",
             value=", ".join(missing),
         )
-    if len(outbound) > LISTENER_LIMIT:
+    if count > LISTENER_LIMIT:
         yield Problem(
             reason="TOO_MANY_CONNECTIONS",
-            message=f"{cell.cell} has {len(outbound)} connections to other Cells; its egress "
-            f"gateway holds {LISTENER_LIMIT}: split the project",
-            value=str(len(outbound)),
+            message=f"{cell.cell} has {count} connections that leave it; its egress gateway holds "
+            f"{LISTENER_LIMIT}: split the project",
+            value=str(count),
         )
     for connection, target in outbound:
         if not _gateways(peers, target.project):
@@ -112,13 +109,14 @@ def frame_problems(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
 
 def compile_egress(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) -> Iterator[Manifest]:
     """Compile the egress gateway of a Cell; nothing where no connection leaves it."""
-    outbound = _eastbound(cell)
-    if not outbound:
+    outbound, outside = _eastbound(cell), southbound(cell)
+    if not outbound and not outside:
         return
     ports = addresses.egress_ports(cell.frame)
-    yield from _identity(cell, plane)
+    if outbound:
+        yield from _identity(cell, plane)
     yield _proxy(cell)
-    listeners = [
+    listeners: list[dict[str, Any]] = [
         {
             "name": f"p{ports[o.component, o.connection.connection]}",
             "port": ports[o.component, o.connection.connection],
@@ -127,6 +125,7 @@ def compile_egress(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
         }
         for o, _ in outbound
     ]
+    listeners.extend(listener(connection) for connection in outside)
     yield exposure(
         cell,
         "",
@@ -145,6 +144,8 @@ def compile_egress(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
             "listeners": sorted(listeners, key=lambda listener: str(listener["name"])),
         },
     )
+    for each in outside:
+        yield from compile_southbound(cell, each)
     for connection, target in outbound:
         gateways = _gateways(peers, target.project)
         if gateways:
@@ -235,10 +236,6 @@ def _proxy(cell: ResolvedCell) -> Manifest:
                     "envoyServiceAccount": {"name": addresses.EGRESS_GATEWAY},
                 },
             },
-            "backendTLS": {
-                "clientCertificateRef": {"kind": "Secret", "name": CLIENT_SECRET},
-                "minVersion": "1.3",
-            },
         },
     )
 
@@ -260,7 +257,7 @@ def _door(
         backend = kube_name(f"{name[:50].rstrip('-')}-{rank}")
         backends.append({"group": "gateway.envoyproxy.io", "kind": "Backend", "name": backend})
         yield _backend(cell, backend, gateway, plane, rank, grpc=_is_grpc(outbound))
-        yield _verification(cell, backend, host)
+        yield _verification(cell, plane, backend, host)
     yield exposure(
         cell,
         "",
@@ -293,18 +290,31 @@ def _door(
             ],
             # A gateway that fails is left for a while, which is what makes the next one take over.
             "healthCheck": {
+                # Only whether the gateway is there; how its Cell fares, answers tell.
+                "active": {
+                    "type": "TCP",
+                    "tcp": {},
+                    "interval": "3s",
+                    "timeout": "1s",
+                    "healthyThreshold": 1,
+                    "unhealthyThreshold": 2,
+                },
                 "passive": {
                     "baseEjectionTime": "10s",
                     "interval": "2s",
                     "consecutiveGatewayErrors": 3,
                     "maxEjectionPercent": 100,
-                }
+                },
             },
+            # Only what the component never saw is sent again, and to the next data plane at once.
             "retry": {
                 "numRetries": 2,
-                "retryOn": {"triggers": ["connect-failure", "refused-stream"]},
+                "numAttemptsPerPriority": 1,
+                "retryOn": {
+                    "triggers": ["connect-failure", "refused-stream", "reset-before-request"]
+                },
             },
-            "timeout": {"tcp": {"connectTimeout": "2s"}},
+            "timeout": {"tcp": {"connectTimeout": "1s"}},
         },
     )
 
@@ -330,6 +340,11 @@ def _backend(
     )
     port = addresses.WESTBOUND_PORT if own else gateway.port
     spec: dict[str, Any] = {"endpoints": [{"fqdn": {"hostname": host, "port": port}}]}
+    # For this backend alone: nobody outside of the organization is shown who the Cell is.
+    spec["tls"] = {
+        "clientCertificateRef": {"kind": "Secret", "name": CLIENT_SECRET},
+        "minVersion": "1.3",
+    }
     if rank:
         spec["fallback"] = True
     if grpc:
@@ -337,7 +352,7 @@ def _backend(
     return exposure(cell, "", ENVOY_API, "Backend", name, spec)
 
 
-def _verification(cell: ResolvedCell, backend: str, host: str) -> Manifest:
+def _verification(cell: ResolvedCell, plane: DataPlaneProfile, backend: str, host: str) -> Manifest:
     """Verify the westbound gateway: its name, by the authority that signed our own certificate.
 
     Every westbound gateway has the one name; the target's host only tells it what is asked for.
@@ -355,7 +370,9 @@ def _verification(cell: ResolvedCell, backend: str, host: str) -> Manifest:
                 "subjectAltNames": [
                     {
                         "type": "Hostname",
-                        "hostname": addresses.westbound_name(cell.frame.organization_domain),
+                        "hostname": addresses.westbound_name(
+                            cell.frame.organization, plane.trust_domain
+                        ),
                     }
                 ],
                 "caCertificateRefs": [{"group": "", "kind": "Secret", "name": CLIENT_SECRET}],

@@ -9,11 +9,18 @@ from cellplane.cell import labels
 from cellplane.cell.cell import CellFrame, ResolvedCell
 from cellplane.cell.manifest import Manifest, Phase, manifest
 from cellplane.cell.problem import Problem
+from cellplane.cell.protocol import RouteKind
 
 GATEWAY_API: Final = "gateway.networking.k8s.io/v1"
 BACKEND_TLS_API: Final = "gateway.networking.k8s.io/v1"
 """Since Gateway API 1.4."""
 ENVOY_API: Final = "gateway.envoyproxy.io/v1alpha1"
+STREAM_API: Final[Mapping[RouteKind, str]] = {
+    RouteKind.TLS: "gateway.networking.k8s.io/v1alpha3",
+    RouteKind.TCP: "gateway.networking.k8s.io/v1alpha2",
+    RouteKind.UDP: "gateway.networking.k8s.io/v1alpha2",
+}
+"""Routes of what is no HTTP, in the versions that Gateway API 1.4 and later serve."""
 CERTIFICATE_API: Final = "cert-manager.io/v1"
 
 

@@ -13,8 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cellplane.cell import addresses, labels
-from cellplane.cell.manifest import Manifest, Phase, in_order, manifest
-from cellplane.cell.plane import DataPlaneProfile
+from cellplane.cell.manifest import Compiled, Manifest, Phase, in_order, manifest
+from cellplane.cell.names import PlatformName
+from cellplane.cell.plane import (
+    CERT_MANAGER,
+    CILIUM_POLICY,
+    ENVOY_GATEWAY,
+    GATEWAY,
+    KUBERNETES_POLICY,
+    DataPlaneProfile,
+)
 from cellplane.gateway.compiler.objects import CERTIFICATE_API, ENVOY_API, GATEWAY_API
 
 CONTROLLER: Final = "gateway.envoyproxy.io/gatewayclass-controller"
@@ -27,34 +35,68 @@ NAMES_OF_CERTIFICATE: Final = 50
 _CLASSES = (addresses.GATEWAY_CLASS_INGRESS, addresses.GATEWAY_CLASS_EGRESS)
 
 
-def compile_platform(
-    plane: DataPlaneProfile,
-    *,
-    public_domains: Sequence[str],
-    organization_domains: Sequence[str],
-) -> tuple[Manifest, ...]:
-    """Compile the shared gateways of a data plane, for the domains of its environments."""
-    return in_order(_objects(plane, sorted(set(public_domains)), sorted(set(organization_domains))))
+def compile_platform(plane: DataPlaneProfile, public_domains: Sequence[str] = ()) -> Compiled:
+    """Compile the shared gateways of a data plane; nothing where nobody would run or close them.
+
+    Certificates are asked for where domains are given; else whoever runs the data plane puts one
+    into the Secret that the northbound gateway names.
+    """
+    needed = (GATEWAY, ENVOY_GATEWAY, CERT_MANAGER)
+    closed = plane.can(CILIUM_POLICY) or plane.can(KUBERNETES_POLICY)
+    if not closed or not all(plane.can(each) for each in needed):
+        return Compiled()
+    return Compiled(manifests=in_order(_objects(_Ground(plane), sorted(set(public_domains)))))
 
 
-def _objects(
-    plane: DataPlaneProfile, public: Sequence[str], organization: Sequence[str]
-) -> Iterator[Manifest]:
+class _Ground:
+    """Whose objects these are, and where they lie."""
+
+    def __init__(self, plane: DataPlaneProfile) -> None:
+        self.plane = plane
+        self.name = PlatformName(
+            organization=plane.organization,
+            data_plane=plane.data_plane,
+            platform=addresses.GATEWAYS_PLATFORM,
+        )
+
+    def made(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        spec: Mapping[str, Any],
+        *,
+        phase: Phase = Phase.EXPOSURE,
+    ) -> Manifest:
+        """Make one object; a class is the cluster's, all else lies in the gateways' namespace."""
+        own, namespace = self.name, self.name.namespace
+        metadata: dict[str, Any] = {
+            "name": name,
+            "labels": labels.platform_labels(own.organization, own.platform, namespace),
+            "annotations": {labels.OWNER: str(own)},
+        }
+        if kind != "GatewayClass":
+            metadata["namespace"] = namespace
+        body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+        return manifest("", phase, body)
+
+
+def _objects(ground: _Ground, public: Sequence[str]) -> Iterator[Manifest]:
     for name in _CLASSES:
-        yield _object(GATEWAY_API, "GatewayClass", name, {"controllerName": CONTROLLER}, shared="")
+        yield ground.made(GATEWAY_API, "GatewayClass", name, {"controllerName": CONTROLLER})
     for gateway in (addresses.NORTHBOUND_GATEWAY, addresses.WESTBOUND_GATEWAY):
-        yield _object(ENVOY_API, "EnvoyProxy", gateway, _proxy(gateway))
-    yield from _northbound(public)
-    yield from _westbound(plane, organization)
+        yield ground.made(ENVOY_API, "EnvoyProxy", gateway, _proxy(gateway))
+    yield from _northbound(ground, public)
+    yield from _westbound(ground)
 
 
-def _northbound(domains: Sequence[str]) -> Iterator[Manifest]:
+def _northbound(ground: _Ground, domains: Sequence[str]) -> Iterator[Manifest]:
     name = addresses.NORTHBOUND_GATEWAY
-    secrets: list[str] = []
+    secrets: list[str] = [] if domains else [NORTHBOUND_SECRET]
     for index in range(0, len(domains), NAMES_OF_CERTIFICATE):
         secrets.append(f"{NORTHBOUND_SECRET}-{index}" if index else NORTHBOUND_SECRET)
         names = [f"*.{domain}" for domain in domains[index : index + NAMES_OF_CERTIFICATE]]
-        yield _certificate(secrets[-1], PUBLIC_ISSUER, {"dnsNames": names})
+        yield _certificate(ground, secrets[-1], PUBLIC_ISSUER, {"dnsNames": names})
     plain = {
         "name": addresses.PLAIN_LISTENER,
         "port": 80,
@@ -62,8 +104,8 @@ def _northbound(domains: Sequence[str]) -> Iterator[Manifest]:
         # Nothing of a Cell is served in the clear: only the redirect below may attach.
         "allowedRoutes": {"namespaces": {"from": "Same"}},
     }
-    yield _gateway(name, [plain, _tls(443, secrets)] if secrets else [plain])
-    yield _object(
+    yield _gateway(ground, name, [plain, _tls(443, secrets)])
+    yield ground.made(
         GATEWAY_API,
         "HTTPRoute",
         "to-https",
@@ -81,7 +123,7 @@ def _northbound(domains: Sequence[str]) -> Iterator[Manifest]:
             ],
         },
     )
-    yield _client_policy(name, {"tls": {"minVersion": "1.2"}})
+    yield _client_policy(ground, name, {"tls": {"minVersion": "1.2"}})
 
 
 def _tls(port: int, secrets: Sequence[str]) -> dict[str, Any]:
@@ -95,17 +137,21 @@ def _tls(port: int, secrets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _westbound(plane: DataPlaneProfile, domains: Sequence[str]) -> Iterator[Manifest]:
-    name = addresses.WESTBOUND_GATEWAY
-    names = [addresses.westbound_name(domain) for domain in domains]
+def _westbound(ground: _Ground) -> Iterator[Manifest]:
+    name, plane = addresses.WESTBOUND_GATEWAY, ground.plane
     path = addresses.gateway_spiffe_path(plane.organization, plane.uid, name)
     yield _certificate(
+        ground,
         WESTBOUND_SECRET,
         addresses.CLUSTER_ISSUER,
-        {"dnsNames": names, "uris": [f"spiffe://{plane.trust_domain}{path}"]},
+        {
+            "dnsNames": [addresses.westbound_name(plane.organization, plane.trust_domain)],
+            "uris": [f"spiffe://{plane.trust_domain}{path}"],
+        },
     )
-    yield _gateway(name, [_tls(addresses.WESTBOUND_PORT, [WESTBOUND_SECRET])])
+    yield _gateway(ground, name, [_tls(addresses.WESTBOUND_PORT, [WESTBOUND_SECRET])])
     yield _client_policy(
+        ground,
         name,
         {
             "tls": {
@@ -124,13 +170,13 @@ def _westbound(plane: DataPlaneProfile, domains: Sequence[str]) -> Iterator[Mani
 _FROM_CELLS: Final[Mapping[str, Any]] = {
     "namespaces": {
         "from": "Selector",
-        "selector": {"matchExpressions": [{"key": labels.CELL, "operator": "Exists"}]},
+        "selector": {"matchExpressions": [{"key": labels.ENVIRONMENT, "operator": "Exists"}]},
     }
 }
 
 
-def _gateway(name: str, listeners: Sequence[Mapping[str, Any]]) -> Manifest:
-    return _object(
+def _gateway(ground: _Ground, name: str, listeners: Sequence[Mapping[str, Any]]) -> Manifest:
+    return ground.made(
         GATEWAY_API,
         "Gateway",
         name,
@@ -148,9 +194,9 @@ def _gateway(name: str, listeners: Sequence[Mapping[str, Any]]) -> Manifest:
     )
 
 
-def _client_policy(name: str, spec: Mapping[str, Any]) -> Manifest:
+def _client_policy(ground: _Ground, name: str, spec: Mapping[str, Any]) -> Manifest:
     """What holds for every client of a gateway, whatever an endpoint asks for."""
-    return _object(
+    return ground.made(
         ENVOY_API,
         "ClientTrafficPolicy",
         name,
@@ -199,8 +245,8 @@ CONTAINER_SECURITY: Final[Mapping[str, Any]] = {
 }
 
 
-def _certificate(secret: str, issuer: str, names: Mapping[str, Any]) -> Manifest:
-    return _object(
+def _certificate(ground: _Ground, secret: str, issuer: str, names: Mapping[str, Any]) -> Manifest:
+    return ground.made(
         CERTIFICATE_API,
         "Certificate",
         secret,
@@ -213,19 +259,3 @@ def _certificate(secret: str, issuer: str, names: Mapping[str, Any]) -> Manifest
         },
         phase=Phase.CONFIGURATION,
     )
-
-
-def _object(
-    api_version: str,
-    kind: str,
-    name: str,
-    spec: Mapping[str, Any],
-    *,
-    shared: str = addresses.GATEWAY_NAMESPACE,
-    phase: Phase = Phase.EXPOSURE,
-) -> Manifest:
-    metadata: dict[str, Any] = {"name": name, "labels": {labels.MANAGED_BY: labels.MANAGER}}
-    if shared:
-        metadata["namespace"] = shared
-    body = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
-    return manifest("", phase, body)

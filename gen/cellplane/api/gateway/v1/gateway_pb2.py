@@ -27,7 +27,7 @@ from cellplane.api.type.v1 import compile_pb2 as cellplane_dot_api_dot_type_dot_
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&cellplane/api/gateway/v1/gateway.proto\x12\x18\x63\x65llplane.api.gateway.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xa6\x01\n\x0eGatewayService\x12\x93\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"9\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/gateways:compile:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&cellplane/api/gateway/v1/gateway.proto\x12\x18\x63\x65llplane.api.gateway.v1\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/compile.proto\x1a\x1cgoogle/api/annotations.proto2\xe1\x02\n\x0eGatewayService\x12\x93\x01\n\x07\x43ompile\x12%.cellplane.api.type.v1.CompileRequest\x1a&.cellplane.api.type.v1.CompileResponse\"9\x90\x02\x01\x8a\xb2\x19\x13\n\rcells.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x19\"\x14/v1/gateways:compile:\x01*\x12\xb8\x01\n\x0f\x43ompilePlatform\x12-.cellplane.api.type.v1.CompilePlatformRequest\x1a..cellplane.api.type.v1.CompilePlatformResponse\"F\x90\x02\x01\x8a\xb2\x19\x18\n\x12\x64\x61taPlanes.compile\x12\x02\x01\x02\x82\xd3\xe4\x93\x02!\"\x1c/v1/gateways:compilePlatform:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['Compile']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['Compile']._serialized_options = b'\220\002\001\212\262\031\023\n\rcells.compile\022\002\001\002\202\323\344\223\002\031\"\024/v1/gateways:compile:\001*'
+  _globals['_GATEWAYSERVICE'].methods_by_name['CompilePlatform']._loaded_options = None
+  _globals['_GATEWAYSERVICE'].methods_by_name['CompilePlatform']._serialized_options = b'\220\002\001\212\262\031\030\n\022dataPlanes.compile\022\002\001\002\202\323\344\223\002!\"\034/v1/gateways:compilePlatform:\001*'
   _globals['_GATEWAYSERVICE']._serialized_start=172
-  _globals['_GATEWAYSERVICE']._serialized_end=338
+  _globals['_GATEWAYSERVICE']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

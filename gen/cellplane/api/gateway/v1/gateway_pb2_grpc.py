@@ -40,6 +40,11 @@ class GatewayServiceStub:
                 request_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
                 _registered_method=True)
+        self.CompilePlatform = channel.unary_unary(
+                '/cellplane.api.gateway.v1.GatewayService/CompilePlatform',
+                request_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -55,6 +60,14 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompilePlatform(self, request, context):
+        """Compiles what a data plane needs beside Cells: its shared gateways.
+        Pure: the same question has the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +75,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.Compile,
                     request_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.SerializeToString,
+            ),
+            'CompilePlatform': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompilePlatform,
+                    request_deserializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +110,33 @@ class GatewayService:
             '/cellplane.api.gateway.v1.GatewayService/Compile',
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileRequest.SerializeToString,
             cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompilePlatform(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.gateway.v1.GatewayService/CompilePlatform',
+            cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformRequest.SerializeToString,
+            cellplane_dot_api_dot_type_dot_v1_dot_compile__pb2.CompilePlatformResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,10 @@ class GatewayServiceStub:
     data plane.
     Pure: the same question has the same answer.
     """
+    CompilePlatform: _grpc.UnaryUnaryMultiCallable[_compile_pb2.CompilePlatformRequest, _compile_pb2.CompilePlatformResponse]
+    """Compiles what a data plane needs beside Cells: its shared gateways.
+    Pure: the same question has the same answer.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -47,6 +51,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     Compile: _aio.UnaryUnaryMultiCallable[_compile_pb2.CompileRequest, _compile_pb2.CompileResponse]  # type: ignore[assignment]
     """Compiles the gateways and routes of a Cell, or of a part of it, for one
     data plane.
+    Pure: the same question has the same answer.
+    """
+    CompilePlatform: _aio.UnaryUnaryMultiCallable[_compile_pb2.CompilePlatformRequest, _compile_pb2.CompilePlatformResponse]  # type: ignore[assignment]
+    """Compiles what a data plane needs beside Cells: its shared gateways.
     Pure: the same question has the same answer.
     """
 
@@ -61,6 +69,16 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_compile_pb2.CompileResponse, _abc.Awaitable[_compile_pb2.CompileResponse]]:
         """Compiles the gateways and routes of a Cell, or of a part of it, for one
         data plane.
+        Pure: the same question has the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def CompilePlatform(
+        self,
+        request: _compile_pb2.CompilePlatformRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compile_pb2.CompilePlatformResponse, _abc.Awaitable[_compile_pb2.CompilePlatformResponse]]:
+        """Compiles what a data plane needs beside Cells: its shared gateways.
         Pure: the same question has the same answer.
         """
 
