@@ -185,6 +185,7 @@ def test_a12_deletes() -> None:
 
 _VERBS = (
     "Apply|Watch|Report|Plan|Start|Approve|Deny|Revoke|Compare|Search|Analyze|Rotate|Redeliver"
+    "|Refuse|Override|Cancel|RollBack"
     "|Ban|Compile|Confirm|Explain|Preview|Readmit|Rebalance|Restart|Resume|Simulate|Stop|Sync"
 )
 

@@ -53,16 +53,31 @@ def apply(
 
 
 def diff(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Two releases, project/component/release; or a project."),
+    ] = None,
     *,
     filename: Files = None,
+    source: Annotated[
+        str, typer.Option("--from", help="With a project: what this environment has…")
+    ] = "",
+    target: Annotated[str, typer.Option("--to", help="…that this one does not.")] = "",
     organization: Organization = None,
     profile: Profile = None,
 ) -> None:
-    """Show what `apply` would change. Exit code 8 if anything.
+    """Show what `apply` would change, or what differs between releases or between environments.
+
+    Exit code 8 if anything.
 
     Example: cellplane diff -f samples/boutique
+
+    Example: cellplane diff boutique --from development --to staging
     """
     import sys
+
+    if names or source or target:
+        _compare(names or [], source, target, organization, profile)
 
     from cellplane.cli import opens
     from cellplane.cli.engine import run
@@ -82,6 +97,29 @@ def diff(
         print(line)
     say(f"{len(changed)} of {len(outcomes)} would change")
     raise typer.Exit(CHANGES if changed else 0)
+
+
+def _compare(
+    names: list[str], source: str, target: str, organization: str | None, profile: Any
+) -> None:
+    """Releases, or environments; ends with the exit code."""
+    from cellplane.cli import compare
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.exits import usage
+    from cellplane.cli.render.output import say
+
+    chosen = profiles.load(profile, organization)
+    if source and target and len(names) == 1:
+        lines, count = compare.environments(chosen, names[0], source, target)
+    elif len(names) == 2 and not (source or target):
+        lines, count = compare.releases(chosen, *names)
+    else:
+        raise usage("name two releases, or a project with --from and --to, or documents with -f")
+    for line in lines:
+        print(line)
+    if not count:
+        say("nothing differs")
+    raise typer.Exit(CHANGES if count else 0)
 
 
 async def _opens(outcomes: list[Outcome], organization: str | None, profile: Any) -> Any:

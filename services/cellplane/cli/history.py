@@ -18,12 +18,20 @@ def history(
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="With all that belongs to it.")
     ] = False,
+    releases: Annotated[
+        bool,
+        typer.Option(
+            "--releases", help="What was deployed, of a component, a project or in an environment."
+        ),
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many changes at most.")] = 20,
     output: Output = Format.TABLE,
     organization: Organization = None,
     profile: Profile = None,
 ) -> None:
     """Show what happened to a resource, the newest first; also to one that is deleted.
+
+    With --releases: which release came where, who asked for it, and why.
 
     Example: cellplane history component/boutique/frontend
     """
@@ -34,6 +42,13 @@ def history(
 
     found, name = one_of(kind, name)
     chosen = profiles.load(profile, organization)
+    if releases:
+        from cellplane.cli import deployments
+
+        parent, environment = deployments.place(found, name, chosen.organization)
+        changes = run(deployments.changes(chosen, parent, environment, limit))
+        deployments.show(changes, output)
+        return
     if found.service != "model":
         raise usage(f"the history of {found.plural} is not kept: it is kept of what the model has")
     full = found.parse(name, chosen.organization)
@@ -104,7 +119,7 @@ def _lines(change: Any, *, colour: bool) -> list[str]:
     for field in change.fields:
         for sign, style, which in (("-", "red", "old_value"), ("+", "green", "new_value")):
             if field.HasField(which):
-                value = _text(getattr(field, which))
+                value = value_text(getattr(field, which))
                 lines.append(paint(f"  {sign} {field.path}: {value}", style, on=colour))
     return lines
 
@@ -116,7 +131,8 @@ def _who(actor: str) -> str:
     return actor or "cellplane"
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a field, for people."""
     import json
 
     from google.protobuf.json_format import MessageToDict

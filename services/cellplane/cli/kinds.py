@@ -43,6 +43,8 @@ _SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     "CellHealth": ("health",),
     "Event": ("ev",),
     "Operation": ("op", "ops"),
+    "ResourceChange": ("change", "changes"),
+    "DeploymentChange": (),
 }
 
 

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 
 TABLE: Final[dict[str, Entry]] = {
     "apply": Entry("cellplane.cli.apply", "apply", "Make resources as documents say."),
+    "approve": Entry("cellplane.cli.approve", "approve", "Let a promotion through its gates."),
     "backup": Entry("cellplane.cli.backup", "backup", "Write all databases into one file."),
     "call": Entry("cellplane.cli.call", "call", "Call any method of a service."),
     "can-reach": Entry("cellplane.cli.reach", "can_reach", "Say who reaches whom, and why."),
@@ -43,7 +44,7 @@ TABLE: Final[dict[str, Entry]] = {
     "dataplane": Entry("cellplane.cli.dataplane", "app", "Join clusters and folders."),
     "delete": Entry("cellplane.cli.delete", "delete", "Delete resources."),
     "describe": Entry("cellplane.cli.get", "describe", "Show everything about one resource."),
-    "diff": Entry("cellplane.cli.apply", "diff", "Show what `apply` would change."),
+    "diff": Entry("cellplane.cli.apply", "diff", "Show what would change, or what differs."),
     "down": Entry("cellplane.cli.up", "down", "Stop the control plane on this machine."),
     "explain": Entry("cellplane.cli.explain", "explain", "Explain a kind or a field."),
     "get": Entry("cellplane.cli.get", "get", "Show resources of any kind."),
@@ -53,8 +54,10 @@ TABLE: Final[dict[str, Entry]] = {
     "impact": Entry("cellplane.cli.impact", "impact", "Show who breaks if something goes."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
+    "refuse": Entry("cellplane.cli.approve", "refuse", "Refuse a promotion: it ends."),
     "restore": Entry("cellplane.cli.backup", "restore", "Put the databases of a backup back."),
     "rules": Entry("cellplane.cli.rules", "app", "See who keeps the platform's rules."),
+    "rollback": Entry("cellplane.cli.promote", "rollback", "Go back to what was there."),
     "sandbox": Entry("cellplane.cli.sandbox", "sandbox", "Kubernetes clusters with fake nodes."),
     "score": Entry("cellplane.cli.score", "app", "Read and write score.yaml, without a server."),
     "serve": Entry("cellplane.cli.serve", "serve", "Run one service in the foreground."),

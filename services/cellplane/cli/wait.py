@@ -59,7 +59,7 @@ def wait(
     from cellplane.cli.kinds import one_of
 
     judge = _judge(what)
-    seconds = _seconds(timeout)
+    seconds = seconds_of(timeout)
     chosen = profiles.load(profile, organization)
     found, name = one_of(kind, name)
     run(_wait(chosen, found, name, what, judge, seconds))
@@ -202,7 +202,8 @@ def _status(condition: Any) -> str:
     return str(condition.Status.Name(condition.status))
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """A `--timeout`; ends the command where it is none."""
     from google.protobuf.duration_pb2 import Duration
 
     from cellplane.cli.documents.nodes import Scalar

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
@@ -12,13 +13,20 @@ from cellplane.api.model.v1 import (
     component_pb2,
     deployment_pb2,
     environment_pb2,
+    project_pb2,
 )
 from cellplane.cell.problem import Problem
 from cellplane.model.convert import Codecs, release_of
 from cellplane.model.domain.default import organization_domain, public_domain
 from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
 from cellplane.model.domain.references import Resource
-from cellplane.model.domain.resources import Component, ComponentType, Environment, Trait
+from cellplane.model.domain.resources import (
+    Component,
+    ComponentType,
+    DeploymentPipeline,
+    Environment,
+    Trait,
+)
 from cellplane.model.domain.types import Defined
 from cellplane.model.records import Record, Records
 from cellplane.store.database import Transaction
@@ -34,6 +42,35 @@ class Change:
     new: Any = None
 
 
+class CauseType(Enum):
+    """What brings a deployment about; the values are those of the contract."""
+
+    AUTOMATIC = "AUTOMATIC"
+    DIRECT = "DIRECT"
+    PROMOTION = "PROMOTION"
+    ROLLBACK = "ROLLBACK"
+    AUTOMATIC_ROLLBACK = "AUTOMATIC_ROLLBACK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why deployments change."""
+
+    type: CauseType = CauseType.DIRECT
+    promotion: str = ""
+    actor: str | None = None
+    """Who asked for it; ``None`` for whoever calls."""
+    reason: str = ""
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether somebody writes deployments with their own hands."""
+        return self.type is CauseType.DIRECT
+
+
+DIRECT = Cause()
+
+
 class Batch:
     """Changes, and whatever else is looked up on the way: each resource is read once."""
 
@@ -44,7 +81,10 @@ class Batch:
         changes: Sequence[Change],
         uploads: Mapping[str, Mapping[str, api_schema_pb2.ApiSchema]] = MappingProxyType({}),
         versions: Mapping[str, Any] = MappingProxyType({}),
+        cause: Cause = DIRECT,
     ) -> None:
+        self.cause = cause
+        """Why its deployments change."""
         self._codecs = codecs
         self._records = records
         self.changes = tuple(changes)
@@ -158,16 +198,30 @@ def is_new_intent(change: Change) -> bool:
     return change.old is None or change.old.latest_release != change.new.latest_release
 
 
-def is_deployed_now(change: Change) -> bool:
-    """Tell whether a component goes to its pipeline's first environment by this change."""
-    if not auto_deploys(change.new):
+def may_deploy_now(change: Change) -> bool:
+    """Whether a component is deployed at once, if its project and pipeline have nothing against."""
+    if not auto_deploys(change.new, otherwise=True):
         return False
-    return is_new_intent(change) or not auto_deploys(change.old)
+    return is_new_intent(change) or not auto_deploys(change.old, otherwise=False)
 
 
-def auto_deploys(component: component_pb2.Component) -> bool:
+def is_deployed_now(change: Change, *, otherwise: bool) -> bool:
+    """Tell whether a component goes to its pipeline's first environment by this change."""
+    if not auto_deploys(change.new, otherwise=otherwise):
+        return False
+    return is_new_intent(change) or not auto_deploys(change.old, otherwise=otherwise)
+
+
+def auto_deploys(component: component_pb2.Component, *, otherwise: bool) -> bool:
     """Tell whether each change of a component is deployed at once."""
-    return component.auto_deploy if component.HasField("auto_deploy") else True
+    return component.auto_deploy if component.HasField("auto_deploy") else otherwise
+
+
+def otherwise_of(project: project_pb2.Project, pipeline: DeploymentPipeline) -> bool:
+    """Whether a component that says nothing itself is deployed at once."""
+    if project.HasField("auto_deploy"):
+        return project.auto_deploy
+    return pipeline.auto_deploy is not False
 
 
 def names_of(changes: Collection[Change]) -> str:

@@ -125,14 +125,14 @@ def view(wanted: cell_pb2.Cell, status: cell_pb2.Cell | None) -> cell_pb2.Cell:
     return cell
 
 
-def _observed(cell: cell_pb2.Cell) -> int:
+def observed(cell: cell_pb2.Cell) -> int:
     """The revision that the last report is about; 0 if there was none."""
     seen = {c.type: c.observed_revision for c in cell.conditions if c.type not in _OWN}
     return seen.get(READY, max(seen.values(), default=0))
 
 
 def _is_current(cell: cell_pb2.Cell) -> bool:
-    return cell.revision > 0 and _observed(cell) >= cell.revision
+    return cell.revision > 0 and observed(cell) >= cell.revision
 
 
 def _health(cell: cell_pb2.Cell, status: cell_pb2.Cell | None) -> condition_pb2.Health.ValueType:

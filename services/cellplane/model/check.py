@@ -10,11 +10,19 @@ from typing import Any
 from cellplane.api.model.v1 import release_pb2
 from cellplane.api.type.v1 import endpoint_pb2
 from cellplane.cell.problem import Findings, Problem
-from cellplane.model.batch import Batch, Change, auto_deploys, is_deployed_now, is_new_intent
+from cellplane.model.batch import (
+    Batch,
+    Change,
+    auto_deploys,
+    is_new_intent,
+    may_deploy_now,
+    otherwise_of,
+)
 from cellplane.model.catalog.check import SchemaChecker
 from cellplane.model.compliance import Admission
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
+from cellplane.model.domain.gates import doors
 from cellplane.model.domain.kinds import (
     Kind,
     environment_name,
@@ -122,7 +130,7 @@ class Checker:
             case Organization():
                 return validate_organization(resource)
             case Environment():
-                return validate_environment(resource)
+                return validate_environment(resource, self._zones)
             case DeploymentPipeline():
                 return validate_pipeline(resource)
             case Project():
@@ -180,7 +188,7 @@ class Checker:
         components = [
             c
             for c in batch.of_kind(Kind.COMPONENT)
-            if c.new and (is_new_intent(c) or is_deployed_now(c))
+            if c.new and (is_new_intent(c) or may_deploy_now(c))
         ]
         await batch.look_up(tx, {project_of(c.name) for c in components})
         projects = {c.name: batch.message(project_of(c.name)) for c in components}
@@ -192,7 +200,8 @@ class Checker:
             )
             first = ""
             if isinstance(pipeline, DeploymentPipeline) and edges(pipeline):
-                first = first_environment(pipeline) if auto_deploys(change.new) else ""
+                deploys = auto_deploys(change.new, otherwise=otherwise_of(project, pipeline))
+                first = first_environment(pipeline) if deploys else ""
             if component is not None:
                 found.append((change.name, first, component))
         for change in batch.of_kind(Kind.DEPLOYMENT):
@@ -216,6 +225,8 @@ class Checker:
             if project is not None
             else None
         )
+        if isinstance(pipeline, DeploymentPipeline) and batch.cause.is_direct:
+            self._check_doors(batch, pipeline, deployment, environment, findings)
         if isinstance(pipeline, DeploymentPipeline) and environment not in edges(pipeline):
             findings.at("name").add(
                 "ENVIRONMENT_NOT_IN_PIPELINE",
@@ -233,6 +244,29 @@ class Checker:
         release = batch.message(deployment.release)
         if isinstance(release, release_pb2.Release) and deployment.overrides is not None:
             self._check_overrides(batch, release, deployment, findings)
+
+    def _check_doors(
+        self,
+        batch: Batch,
+        pipeline: DeploymentPipeline,
+        deployment: Deployment,
+        environment: str,
+        findings: Findings,
+    ) -> None:
+        """A guarded environment is written by promotions and rollbacks alone."""
+        change = batch.by_name[deployment.name]
+        sources = doors(pipeline, environment)
+        if not sources or batch.before(change) == deployment:
+            return
+        own = environment.rsplit("/", 1)[-1]
+        project = project_of(deployment.name).rsplit("/", 1)[-1]
+        findings.at("release").add(
+            "ENVIRONMENT_GUARDED",
+            f'environment "{own}" takes releases through its gates alone: use '
+            f"`cellplane promote {project} --from {sources[0].rsplit('/', 1)[-1]} --to {own}`, or "
+            "`cellplane rollback` for one that was there",
+            value=deployment.release,
+        )
 
     def _check_overrides(
         self, batch: Batch, release: release_pb2.Release, deployment: Deployment, findings: Findings

@@ -24,6 +24,7 @@ from cellplane.api.model.v1 import (
     deployment_pipeline_pb2,
     environment_pb2,
     event_subscription_pb2,
+    gate_pb2,
     operation_pb2,
     organization_pb2,
     project_pb2,
@@ -37,6 +38,7 @@ from cellplane.api.type.v1 import placement_pb2, problem_pb2, resolved_cell_pb2
 from cellplane.cell.cell import CellFrame, ResolvedComponent
 from cellplane.cell.problem import Problem
 from cellplane.cell.requirement import PlacementRequirement
+from cellplane.model.domain.gate import Verification
 from cellplane.model.domain.kinds import Kind
 from cellplane.model.domain.references import Resource
 from cellplane.model.domain.resources import (
@@ -48,7 +50,6 @@ from cellplane.model.domain.resources import (
     EventSubscription,
     Organization,
     Project,
-    Promotion,
     SecretReference,
     Trait,
 )
@@ -104,9 +105,9 @@ class Codecs:
         "component",
         "frame",
         "problem",
-        "promotion",
         "requirement",
         "resolved",
+        "verification",
     )
 
     def __init__(self) -> None:
@@ -117,13 +118,9 @@ class Codecs:
         )
         self.frame = Codec(CellFrame, resolved_cell_pb2.CellFrame)
         self.problem = Codec(Problem, problem_pb2.Problem)
+        self.verification = Codec(Verification, gate_pb2.Verification)
         self.requirement = Codec(PlacementRequirement, placement_pb2.PlacementRequirement)
         self.resolved = Codec(ResolvedComponent, resolved_cell_pb2.ResolvedComponent)
-        self.promotion = Codec(
-            Promotion,
-            promotion_pb2.Promotion,
-            ignore=STANDARD | {"comment", "creator", "state", "changes"},
-        )
         self._resources: dict[Kind, Codec[Any, Any]] = {
             Kind.ORGANIZATION: Codec(Organization, organization_pb2.Organization, ignore=STANDARD),
             Kind.ENVIRONMENT: Codec(

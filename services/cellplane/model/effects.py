@@ -12,7 +12,17 @@ from typing import Any
 from cellplane.api.model.v1 import cell_pb2, deployment_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.cell.visibility import Visibility
-from cellplane.model.batch import Batch, Change, complete, is_deployed_now, is_new_intent
+from cellplane.model.batch import (
+    Batch,
+    Cause,
+    CauseType,
+    Change,
+    complete,
+    is_deployed_now,
+    is_new_intent,
+    may_deploy_now,
+    otherwise_of,
+)
 from cellplane.model.catalog.effects import Catalog
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.default import override
@@ -28,6 +38,9 @@ from cellplane.model.domain.references import Reference, Resource, references_of
 from cellplane.model.domain.resolve import Deployed
 from cellplane.model.domain.resources import Deployment, DeploymentPipeline, SecretReference
 from cellplane.model.domain.secrets import touched_keys
+from cellplane.model.promotions.frozen import refuse_frozen
+from cellplane.model.promotions.history import History
+from cellplane.model.promotions.retention import forget_old
 from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver, Shift
@@ -61,7 +74,9 @@ class Effects:
         records: Records,
         resolver: Resolver,
         catalog: Catalog,
+        history: History,
     ) -> None:
+        self._history = history
         self._codecs = codecs
         self._repository = repository
         self._records = records
@@ -72,11 +87,18 @@ class Effects:
         """Bring about what a batch means; its resources are stored already.
 
         Raises:
-            Invalid: public endpoints of the batch collide with others that are deployed.
+            Invalid: public endpoints of the batch collide with others that are deployed, or it
+                deploys to an environment that is frozen.
         """
         await self._mention(tx, batch)
         await self._catalog.keep(tx, batch)
-        deployments = [*batch.of_kind(Kind.DEPLOYMENT), *await self._release(tx, batch)]
+        written = batch.of_kind(Kind.DEPLOYMENT)
+        released = await self._release(tx, batch)
+        deployments = [*written, *released]
+        if batch.cause.is_direct:
+            await refuse_frozen(tx, batch, deployments, self._records.clock.now())
+        await self._history.note(tx, written, batch.cause)
+        await self._history.note(tx, released, Cause(type=CauseType.AUTOMATIC))
         moves = await self._moves(tx, batch, deployments)
         frames = await self._frames(tx, batch)
         secrets = await self._secrets(tx, batch)
@@ -110,14 +132,16 @@ class Effects:
         """Make releases of components, and deploy those that want it to the first environment."""
         fresh = [c for c in batch.of_kind(Kind.COMPONENT) if c.new is not None]
         releases = [c.new.latest_release for c in fresh if is_new_intent(c)]
-        starting = [c.new for c in fresh if is_deployed_now(c)]
-        if not releases and not starting:
+        willing = [c for c in fresh if may_deploy_now(c)]
+        if not releases and not willing:
             return []
-        await batch.look_up(tx, {*releases, *(project_of(c.name) for c in starting)})
+        projects = {project_of(c.name) for c in (*willing, *fresh)}
+        await batch.look_up(tx, {*releases, *projects})
         for name in releases:
             if batch.stored(name) is None:
                 await self._records.write(tx, batch.message(name), None)
-        targets = await self._first_deployments(tx, batch, starting)
+                await forget_old(tx, self._records, batch, name)
+        targets = await self._first_deployments(tx, batch, willing)
         changes: list[Change] = []
         for component, name in targets:
             if name in batch.by_name:
@@ -140,18 +164,21 @@ class Effects:
         return changes
 
     async def _first_deployments(
-        self, tx: Transaction, batch: Batch, components: Sequence[Any]
+        self, tx: Transaction, batch: Batch, willing: Sequence[Change]
     ) -> list[tuple[Any, str]]:
         """Name of each component's deployment in its pipeline's first environment."""
-        projects = {c.name: batch.message(project_of(c.name)) for c in components}
+        projects = {c.name: batch.message(project_of(c.name)) for c in willing}
         await batch.look_up(tx, {p.deployment_pipeline for p in projects.values() if p})
         found: dict[str, str] = {}
         # Whatever a Cell is made from is read along, at once.
         wanted: set[str] = set()
-        for component in components:
+        components = [change.new for change in willing]
+        for change, component in zip(willing, components, strict=True):
             project = projects[component.name]
             pipeline = batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
-            if isinstance(pipeline, DeploymentPipeline):
+            if isinstance(pipeline, DeploymentPipeline) and is_deployed_now(
+                change, otherwise=otherwise_of(project, pipeline)
+            ):
                 environment = first_environment(pipeline)
                 environment_id = environment.rsplit("/", 1)[-1]
                 found[component.name] = f"{component.name}/deployments/{environment_id}"

@@ -40,6 +40,7 @@ from cellplane.model.tables import (
     deployed,
     mentions,
     routes,
+    soaks,
     statuses,
 )
 from cellplane.store.database import Transaction
@@ -362,6 +363,7 @@ class Repository:
     async def forget_status(self, tx: Transaction, cell: str) -> None:
         """Forget the report of a Cell that ends."""
         await tx.execute(sa.delete(statuses).where(statuses.c.cell == cell))
+        await tx.execute(sa.delete(soaks).where(soaks.c.cell == cell))
 
 
 def _tuples(result: sa.CursorResult[Any]) -> list[tuple[Any, ...]]:

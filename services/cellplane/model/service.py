@@ -22,6 +22,7 @@ from cellplane.api.model.v1 import (
     component_type_pb2_grpc,
     component_type_version_pb2_grpc,
     deletion_pb2_grpc,
+    deployment_change_pb2_grpc,
     deployment_pb2_grpc,
     deployment_pipeline_pb2_grpc,
     environment_pb2_grpc,
@@ -61,7 +62,13 @@ from cellplane.model.domain.kinds import COLLECTIONS
 from cellplane.model.effects import Effects
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.operations import Operations
-from cellplane.model.promotion import Promoter
+from cellplane.model.promotions.facts import Facts
+from cellplane.model.promotions.history import History as DeploymentHistory
+from cellplane.model.promotions.lifecycle import Promotions
+from cellplane.model.promotions.plan import Planner
+from cellplane.model.promotions.service import DeploymentChangeService, PromotionService
+from cellplane.model.promotions.step import Steps
+from cellplane.model.promotions.worker import Worker
 from cellplane.model.quotas import Quotas
 from cellplane.model.records import Records
 from cellplane.model.repository import Repository
@@ -78,7 +85,6 @@ from cellplane.model.service_standard import (
     EnvironmentService,
     OrganizationService,
     ProjectService,
-    PromotionService,
     ReleaseService,
     SecretReferenceService,
 )
@@ -174,7 +180,8 @@ async def serve_model(
     catalog = Catalog(records, register, library, rows)
     closer = Closer(codecs, repository, whole)
     grants = Grants(codecs, records, resolver, closer, rows)
-    effects = Effects(codecs, repository, records, resolver, catalog)
+    deployment_history = DeploymentHistory(clock)
+    effects = Effects(codecs, repository, records, resolver, catalog, deployment_history)
     checker = Checker(
         codecs,
         repository,
@@ -197,7 +204,9 @@ async def serve_model(
         library=library,
         types=types,
     )
-    promoter = Promoter(codecs, repository, records, checker, effects)
+    steps = Steps(codecs, repository, records, checker, effects)
+    facts = Facts(codecs, repository, records, steps)
+    promotions = Promotions(codecs, repository, records, steps, facts, deployment_history)
     applier = Applier(codecs, records, checker, effects, types)
     outbox = Outbox()
     deliverer = Deliverer(
@@ -209,6 +218,9 @@ async def serve_model(
         patience=changes.patience,
     )
     feed = Feed(database, resources, keep=changes.keep, keep_time=changes.keep_time)
+    promoting = Worker(
+        database=database, resources=resources, feed=feed, clock=clock, promotions=promotions
+    )
     async with database.transaction() as tx:
         await register.rebuild(tx)
     ending = Loop(name="grants", body=lambda: end_in_time(grants, transactions))
@@ -218,6 +230,7 @@ async def serve_model(
         database.listen(cell_feed.ring),
         _running(Loop(name="events", body=deliverer.run, clock=clock)),
         _running(ending),
+        _running(Loop(name="promotions", body=promoting.run, clock=clock)),
     ):
         for name, add, servicer in (
             (
@@ -283,7 +296,14 @@ async def serve_model(
             (
                 "PromotionService",
                 promotion_pb2_grpc.add_PromotionServiceServicer_to_server,
-                PromotionService(writes, promoter, transactions),
+                PromotionService(
+                    writes, promotions, transactions, Planner(promotions, repository, records)
+                ),
+            ),
+            (
+                "DeploymentChangeService",
+                deployment_change_pb2_grpc.add_DeploymentChangeServiceServicer_to_server,
+                DeploymentChangeService(database, deployment_history, tokens),
             ),
             (
                 "ResourceService",

@@ -14,8 +14,9 @@ from cellplane.model.cells import is_same_to_a_user, status_of, view
 from cellplane.model.convert import write
 from cellplane.model.domain.kinds import Kind, pattern
 from cellplane.model.operations import Operations
+from cellplane.model.promotions.facts import note_health
 from cellplane.model.records import Record, Records
-from cellplane.model.repository import Repository
+from cellplane.model.repository import CellRow, Repository
 from cellplane.model.writes import collection_of
 from cellplane.resource.batches import batch
 from cellplane.resource.lists import page, read_query
@@ -144,18 +145,7 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
             base = request.base_revision
             if not row.floor <= base <= row.revision:
                 base = 0
-            parts = await self._repository.read_wanted(tx, row.name, base)
-        answer = resolved_cell_pb2.ResolvedCell(
-            cell=row.name, revision=row.revision, base_revision=base
-        )
-        if not base or row.frame_revision > base:
-            answer.frame.ParseFromString(row.frame)
-        for name, wanted in parts:
-            if wanted is not None:
-                answer.components.add().ParseFromString(wanted)
-            elif base:
-                answer.removed_components.append(last_segment(name))
-        return answer
+            return await resolved_of(tx, self._repository, row, base)
 
     async def WatchCells(  # noqa: N802
         self, request: cell_pb2.WatchCellsRequest, context: Any
@@ -192,8 +182,26 @@ class CellService(cell_pb2_grpc.CellServiceServicer):
         if before == status:
             return
         await self._repository.write_status(tx, name, write(status))
+        await note_health(tx, before, status, name, self._records.clock.now())
         if not is_same_to_a_user(view(record.message, before), view(record.message, status)):
             await self._records.write(tx, record.message, record.stored)
+
+
+async def resolved_of(
+    tx: Transaction, repository: Repository, row: CellRow, base: int
+) -> resolved_cell_pb2.ResolvedCell:
+    """A Cell that is whole, or what has changed of it since a revision."""
+    answer = resolved_cell_pb2.ResolvedCell(
+        cell=row.name, revision=row.revision, base_revision=base
+    )
+    if not base or row.frame_revision > base:
+        answer.frame.ParseFromString(row.frame or b"")
+    for name, wanted in await repository.read_wanted(tx, row.name, base):
+        if wanted is not None:
+            answer.components.add().ParseFromString(wanted)
+        elif base:
+            answer.removed_components.append(last_segment(name))
+    return answer
 
 
 def _step(step: CellStep) -> cell_pb2.WatchCellsResponse:

@@ -23,19 +23,13 @@ from cellplane.api.model.v1 import (
     organization_pb2_grpc,
     project_pb2,
     project_pb2_grpc,
-    promotion_pb2,
-    promotion_pb2_grpc,
     release_pb2,
     release_pb2_grpc,
     secret_reference_pb2,
     secret_reference_pb2_grpc,
 )
 from cellplane.model.domain.kinds import Kind
-from cellplane.model.promotion import Promoter
-from cellplane.model.transactions import Transactions
-from cellplane.model.writes import Writes, collection_of
-from cellplane.resource.standard import etag_of
-from cellplane.store.database import Transaction
+from cellplane.model.writes import Writes
 
 
 class OrganizationService(organization_pb2_grpc.OrganizationServiceServicer):
@@ -374,46 +368,3 @@ class ReleaseService(release_pb2_grpc.ReleaseServiceServicer):
     ) -> release_pb2.BatchGetReleasesResponse:
         """Read several."""
         return await self._methods.batch_get(request, release_pb2.BatchGetReleasesResponse())
-
-
-class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
-    """See ``model/v1/promotion.proto``."""
-
-    def __init__(self, writes: Writes, promoter: Promoter, transactions: Transactions) -> None:
-        self._methods = writes.reads(Kind.PROMOTION, promotion_pb2.Promotion)
-        self._promoter = promoter
-        self._transactions = transactions
-
-    async def CreatePromotion(
-        self, request: promotion_pb2.CreatePromotionRequest, context: Any
-    ) -> promotion_pb2.Promotion:
-        """Promote releases from one environment to the next."""
-        collection_of(Kind.PROMOTION).parse_parent(request.parent, across=False)
-
-        async def work(tx: Transaction) -> promotion_pb2.Promotion:
-            record = await self._promoter.promote(
-                tx, request.parent, request.promotion_id, request.promotion
-            )
-            promotion: promotion_pb2.Promotion = record.message
-            promotion.etag = etag_of(record.stored.revision)
-            return promotion
-
-        return await self._transactions.run(request, work, promotion_pb2.Promotion)
-
-    async def GetPromotion(
-        self, request: promotion_pb2.GetPromotionRequest, context: Any
-    ) -> promotion_pb2.Promotion:
-        """Read a promotion."""
-        return await self._methods.get(request)
-
-    async def ListPromotions(
-        self, request: promotion_pb2.ListPromotionsRequest, context: Any
-    ) -> promotion_pb2.ListPromotionsResponse:
-        """List them, by name."""
-        return await self._methods.list(request, promotion_pb2.ListPromotionsResponse())
-
-    async def BatchGetPromotions(
-        self, request: promotion_pb2.BatchGetPromotionsRequest, context: Any
-    ) -> promotion_pb2.BatchGetPromotionsResponse:
-        """Read several."""
-        return await self._methods.batch_get(request, promotion_pb2.BatchGetPromotionsResponse())

@@ -175,3 +175,37 @@ keys = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.LargeBinary, nullable=False),
 )
+
+deployment_changes = sa.Table(
+    "deployment_changes",
+    metadata,
+    sa.Column("number", Counter, primary_key=True, autoincrement=True),
+    sa.Column("component", Name, nullable=False),
+    sa.Column("environment", Name, nullable=False),
+    sa.Column("previous_release", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("overrides", sa.LargeBinary),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("promotion", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("time", UtcTime, nullable=False),
+    sa.Index("deployment_changes_of", "component", "environment", "number"),
+)
+
+soaks = sa.Table(
+    "soaks",
+    metadata,
+    sa.Column("cell", Name, primary_key=True),
+    sa.Column("component", Name, primary_key=True),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
+)
+
+live_promotions = sa.Table(
+    "live_promotions",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("source_cell", Name, nullable=False),
+    sa.Column("target_cell", Name, nullable=False),
+)

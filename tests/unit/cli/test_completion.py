@@ -36,7 +36,7 @@ def press(line: str, **environ: str) -> subprocess.CompletedProcess[str]:
     ("line", "offers"),
     [
         ("cellplane prom", ["promote"]),
-        ("cellplane get dep", ["deployments", "deploymentPipelines"]),
+        ("cellplane get dep", ["deployments", "deploymentChanges", "deploymentPipelines"]),
         ("cellplane delete env", ["environments"]),
         ("cellplane wait pipel", ["pipeline", "pipelines"]),
         ("cellplane explain component.endpoints.po", ["component.endpoints.port"]),

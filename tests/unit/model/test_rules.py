@@ -156,7 +156,7 @@ def test_domains_are_made_from_names_and_never_overlap() -> None:
 
     assert public_domain(environment) == "apps.development.acme.cellplane.internal"
     assert organization_domain(environment) == "org.development.acme.cellplane.internal"
-    assert validate_environment(environment) == []
+    assert validate_environment(environment, ()) == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,9 @@ def test_overlapping_domains_are_refused(public: str, internal: str) -> None:
     """The door of the internet must not answer for the organization's."""
     environment = Environment(name=f"{ENV}/a", public_domain=public, organization_domain=internal)
 
-    assert reasons(validate_environment(environment)) == [("organization_domain", "DOMAIN_OVERLAP")]
+    problems = validate_environment(environment, ())
+
+    assert reasons(problems) == [("organization_domain", "DOMAIN_OVERLAP")]
 
 
 def test_a_selector_has_the_values_that_its_operator_needs() -> None:
@@ -178,7 +180,7 @@ def test_a_selector_has_the_values_that_its_operator_needs() -> None:
             LabelSelector(key="b", operator=Operator.EXISTS, values=("x",)),
         )
     )
-    problems = validate_environment(Environment(name=f"{ENV}/a", placement=requirement))
+    problems = validate_environment(Environment(name=f"{ENV}/a", placement=requirement), ())
 
     assert reasons(problems) == [
         ("placement.selectors[0].values", "FIELD_REQUIRED"),

@@ -105,7 +105,7 @@ def _own(resource: Any, zones: set[str]) -> list[Problem]:
         case Organization():
             return validate_organization(resource)
         case Environment():
-            return validate_environment(resource)
+            return validate_environment(resource, zones)
         case DeploymentPipeline():
             return validate_pipeline(resource)
         case Project():

@@ -26,6 +26,13 @@ from cellplane.cell.workload import (
     Resources,
     Workload,
 )
+from cellplane.model.domain.gate import (
+    FreezeWindow,
+    Gate,
+    PipelineRole,
+    ReleaseRetention,
+    Verification,
+)
 
 
 class SchemaFormat(Enum):
@@ -58,6 +65,7 @@ class Organization:
     project_quota: int = 0
     """0 is any number."""
     schema_compatibility: SchemaCompatibility = SchemaCompatibility.UNSPECIFIED
+    release_retention: ReleaseRetention | None = None
     rules: PlatformRules | None = None
 
 
@@ -72,6 +80,7 @@ class Environment:
     production: bool = False
     public_domain: str = ""
     organization_domain: str = ""
+    freeze_windows: tuple[FreezeWindow, ...] = ()
     rules: PlatformRules | None = None
 
 
@@ -81,6 +90,8 @@ class PromotionPath:
 
     source_environment: str
     target_environments: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +100,8 @@ class DeploymentPipeline:
 
     name: str
     promotion_paths: tuple[PromotionPath, ...] = ()
+    roles: tuple[PipelineRole, ...] = ()
+    auto_deploy: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +114,8 @@ class Project:
     component_quota: int = 0
     """0 is any number."""
     owner: str = ""
+    auto_deploy: bool | None = None
+    release_retention: ReleaseRetention | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,16 +325,6 @@ class Deployment:
     name: str
     release: str
     overrides: Overrides | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promotion:
-    """The step of releases from one environment to the next."""
-
-    name: str
-    source_environment: str
-    target_environment: str
-    components: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

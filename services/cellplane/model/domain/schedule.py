@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 _MONTHS: Final = {
@@ -28,13 +30,19 @@ _FIELDS: Final[tuple[tuple[str, int, int, Mapping[str, int]], ...]] = (
     ("month", 1, 12, _MONTHS),
     ("weekday", 0, 6, _DAYS),
 )
-_SHORTHANDS: Final = frozenset({"@hourly", "@daily", "@weekly", "@monthly", "@yearly"})
+_LONG: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+}
 _PART: Final = re.compile(r"(\*|\?|[a-z0-9]+)(?:-([a-z0-9]+))?(?:/([0-9]+))?")
 
 
 def problem_of(cron: str) -> str:
     """What is wrong with a schedule, with the way out; empty if nothing."""
-    if cron in _SHORTHANDS:
+    if cron in _LONG:
         return ""
     fields = cron.split()
     if len(fields) != len(_FIELDS):
@@ -67,3 +75,60 @@ def _part_problem(part: str, low: int, high: int, names: Mapping[str, int]) -> s
 
 def _number(text: str, names: Mapping[str, int]) -> int | None:
     return int(text) if text.isdigit() else names.get(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """A schedule, written out."""
+
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    """Sunday is 0."""
+    any_day: bool
+    any_weekday: bool
+
+    def on(self, day: date) -> bool:
+        """Whether it falls on a day: where both the day and the weekday are said, either does."""
+        if day.month not in self.months:
+            return False
+        by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        if self.any_day or self.any_weekday:
+            return by_day and by_weekday
+        return by_day or by_weekday
+
+
+def times_of(cron: str) -> Times:
+    """Write out a schedule that ``problem_of`` finds nothing wrong with."""
+    fields = _LONG.get(cron, cron).lower().split()
+    sets = [
+        frozenset(
+            number for part in text.split(",") for number in _numbers_of(part, low, high, names)
+        )
+        for text, (_, low, high, names) in zip(fields, _FIELDS, strict=True)
+    ]
+    return Times(
+        minutes=tuple(sorted(sets[0])),
+        hours=tuple(sorted(sets[1])),
+        days=sets[2],
+        months=sets[3],
+        weekdays=sets[4],
+        any_day=fields[2] in {"*", "?"},
+        any_weekday=fields[4] in {"*", "?"},
+    )
+
+
+def _numbers_of(part: str, low: int, high: int, names: Mapping[str, int]) -> range:
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise ValueError(f'"{part}" is no part of a schedule')
+    first, last, step = match.groups()
+    if first in "*?":
+        return range(low, high + 1, int(step or 1))
+    start = _number(first, names) or 0
+    end = start if last is None and step is None else high
+    if last is not None:
+        end = _number(last, names) or 0
+    return range(start, end + 1, int(step or 1))

@@ -28,6 +28,7 @@ from cellplane.model.domain.resources import (
     Project,
     SecretReference,
 )
+from cellplane.model.domain.validate_gates import check_freezes, check_gates
 
 RESERVED_PROJECTS: Final = frozenset(
     {
@@ -85,9 +86,10 @@ def validate_organization(organization: Organization) -> list[Problem]:
     return findings.problems
 
 
-def validate_environment(environment: Environment) -> list[Problem]:
+def validate_environment(environment: Environment, zones: Collection[str]) -> list[Problem]:
     """Find everything that is wrong with an environment."""
     findings = Findings()
+    check_freezes(environment.freeze_windows, zones, findings)
     _check_requirement(environment.placement, findings.at("placement"))
     public, internal = public_domain(environment), organization_domain(environment)
     if public == internal or public.endswith(f".{internal}") or internal.endswith(f".{public}"):
@@ -145,6 +147,7 @@ def validate_pipeline(pipeline: DeploymentPipeline) -> list[Problem]:
             f"releases could start in {', '.join(roots(graph))}: a pipeline has one first "
             "environment",
         )
+    check_gates(pipeline, findings)
     return findings.problems
 
 

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cellplane.api.model.v1 import gate_pb2 as _gate_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
@@ -57,6 +58,8 @@ class DeploymentPipeline(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     RECONCILING_FIELD_NUMBER: _builtins.int
     PROMOTION_PATHS_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    AUTO_DEPLOY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/deploymentPipelines/*`."""
     uid: _builtins.str
@@ -67,6 +70,10 @@ class DeploymentPipeline(_message.Message):
     """Changes with the resource; a request with a stale one is `ABORTED`."""
     reconciling: _builtins.bool
     """Whether what it stands for is still being brought about."""
+    auto_deploy: _builtins.bool
+    """Whether new releases are deployed to the first environment at once, where
+    neither the component nor its project says. Default: yes.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -83,6 +90,10 @@ class DeploymentPipeline(_message.Message):
     def promotion_paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromotionPath]:
         """The way of a release through environments: a graph without cycles."""
 
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.PipelineRole]:
+        """Who acts at its gates."""
+
     def __init__(
         self,
         *,
@@ -95,12 +106,16 @@ class DeploymentPipeline(_message.Message):
         etag: _builtins.str = ...,
         reconciling: _builtins.bool = ...,
         promotion_paths: _abc.Iterable[Global___PromotionPath] | None = ...,
+        roles: _abc.Iterable[_gate_pb2.PipelineRole] | None = ...,
+        auto_deploy: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "promotion_paths", b"promotion_paths", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "promotion_paths", b"promotion_paths", "reconciling", b"reconciling", "roles", b"roles", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
+    _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_deploy) -> _WhichOneofReturnType__auto_deploy | None: ...
 
 Global___DeploymentPipeline: _TypeAlias = DeploymentPipeline  # noqa: Y015
 
@@ -112,6 +127,8 @@ class PromotionPath(_message.Message):
 
     SOURCE_ENVIRONMENT_FIELD_NUMBER: _builtins.int
     TARGET_ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    VERIFICATION_FIELD_NUMBER: _builtins.int
     source_environment: _builtins.str
     """The environment that they come from."""
     @_builtins.property
@@ -120,15 +137,27 @@ class PromotionPath(_message.Message):
         one environment.
         """
 
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.Gate]:
+        """What promotions along it have to pass. An environment that a gate or a
+        verification leads to is written by promotions and rollbacks alone.
+        """
+
+    @_builtins.property
+    def verification(self) -> _gate_pb2.Verification:
+        """What releases have to show where they went. Unset: nothing."""
+
     def __init__(
         self,
         *,
         source_environment: _builtins.str = ...,
         target_environments: _abc.Iterable[_builtins.str] | None = ...,
+        gates: _abc.Iterable[_gate_pb2.Gate] | None = ...,
+        verification: _gate_pb2.Verification | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source_environment", b"source_environment", "target_environments", b"target_environments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gates", b"gates", "source_environment", b"source_environment", "target_environments", b"target_environments", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

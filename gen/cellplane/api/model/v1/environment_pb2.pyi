@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cellplane.api.model.v1 import gate_pb2 as _gate_pb2
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
 from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
@@ -67,6 +68,7 @@ class Environment(_message.Message):
     ORGANIZATION_DOMAIN_FIELD_NUMBER: _builtins.int
     EFFECTIVE_PUBLIC_DOMAIN_FIELD_NUMBER: _builtins.int
     EFFECTIVE_ORGANIZATION_DOMAIN_FIELD_NUMBER: _builtins.int
+    FREEZE_WINDOWS_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/environments/*`."""
@@ -113,6 +115,12 @@ class Environment(_message.Message):
         """What Cells ask of their data planes."""
 
     @_builtins.property
+    def freeze_windows(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.FreezeWindow]:
+        """When it does not change: promotions and rollbacks wait, and whatever else
+        would deploy there or take away is refused.
+        """
+
+    @_builtins.property
     def rules(self) -> _platform_rules_pb2.PlatformRules:
         """What the platform demands of components here, beside what the organization
         demands of them everywhere.
@@ -137,11 +145,12 @@ class Environment(_message.Message):
         organization_domain: _builtins.str = ...,
         effective_public_domain: _builtins.str = ...,
         effective_organization_domain: _builtins.str = ...,
+        freeze_windows: _abc.Iterable[_gate_pb2.FreezeWindow] | None = ...,
         rules: _platform_rules_pb2.PlatformRules | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "effective_organization_domain", b"effective_organization_domain", "effective_public_domain", b"effective_public_domain", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "organization_domain", b"organization_domain", "placement", b"placement", "production", b"production", "public_domain", b"public_domain", "reconciling", b"reconciling", "rules", b"rules", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "effective_organization_domain", b"effective_organization_domain", "effective_public_domain", b"effective_public_domain", "encryption", b"encryption", "etag", b"etag", "freeze_windows", b"freeze_windows", "isolation", b"isolation", "name", b"name", "organization_domain", b"organization_domain", "placement", b"placement", "production", b"production", "public_domain", b"public_domain", "reconciling", b"reconciling", "rules", b"rules", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

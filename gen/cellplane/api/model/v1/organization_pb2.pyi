@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from cellplane.api.model.v1 import component_pb2 as _component_pb2
+from cellplane.api.model.v1 import gate_pb2 as _gate_pb2
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
 from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
@@ -65,6 +66,7 @@ class Organization(_message.Message):
     PLACEMENT_FIELD_NUMBER: _builtins.int
     PROJECT_QUOTA_FIELD_NUMBER: _builtins.int
     SCHEMA_COMPATIBILITY_FIELD_NUMBER: _builtins.int
+    RELEASE_RETENTION_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*`."""
@@ -107,6 +109,10 @@ class Organization(_message.Message):
         """What Cells ask of their data planes."""
 
     @_builtins.property
+    def release_retention(self) -> _gate_pb2.ReleaseRetention:
+        """Which releases are kept, where a project does not say. Default: all."""
+
+    @_builtins.property
     def rules(self) -> _platform_rules_pb2.PlatformRules:
         """What the platform demands of components in every environment."""
 
@@ -126,11 +132,12 @@ class Organization(_message.Message):
         placement: _placement_pb2.PlacementRequirement | None = ...,
         project_quota: _builtins.int = ...,
         schema_compatibility: _component_pb2.SchemaCompatibility.ValueType = ...,
+        release_retention: _gate_pb2.ReleaseRetention | None = ...,
         rules: _platform_rules_pb2.PlatformRules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "release_retention", b"release_retention", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "rules", b"rules", "schema_compatibility", b"schema_compatibility", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "release_retention", b"release_retention", "rules", b"rules", "schema_compatibility", b"schema_compatibility", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from cellplane.api.model.v1 import gate_pb2 as _gate_pb2
 from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -61,6 +62,8 @@ class Project(_message.Message):
     PLACEMENT_FIELD_NUMBER: _builtins.int
     COMPONENT_QUOTA_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    AUTO_DEPLOY_FIELD_NUMBER: _builtins.int
+    RELEASE_RETENTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*`."""
     uid: _builtins.str
@@ -79,6 +82,10 @@ class Project(_message.Message):
     """Who owns what it offers: a team, as the organization calls it. Default: the
     project's id.
     """
+    auto_deploy: _builtins.bool
+    """Whether new releases are deployed to the first environment at once, where
+    the component does not say. Default: as the pipeline says.
+    """
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -95,6 +102,10 @@ class Project(_message.Message):
     def placement(self) -> _placement_pb2.PlacementRequirement:
         """What Cells ask of their data planes."""
 
+    @_builtins.property
+    def release_retention(self) -> _gate_pb2.ReleaseRetention:
+        """Which releases are kept. Default: as the organization says."""
+
     def __init__(
         self,
         *,
@@ -110,12 +121,16 @@ class Project(_message.Message):
         placement: _placement_pb2.PlacementRequirement | None = ...,
         component_quota: _builtins.int = ...,
         owner: _builtins.str = ...,
+        auto_deploy: _builtins.bool | None = ...,
+        release_retention: _gate_pb2.ReleaseRetention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "placement", b"placement", "release_retention", b"release_retention", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "placement", b"placement", "reconciling", b"reconciling", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "placement", b"placement", "reconciling", b"reconciling", "release_retention", b"release_retention", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
+    _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_deploy) -> _WhichOneofReturnType__auto_deploy | None: ...
 
 Global___Project: _TypeAlias = Project  # noqa: Y015
 

@@ -23,7 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from cellplane.api.model.v1 import deployment_pb2 as cellplane_dot_api_dot_model_dot_v1_dot_deployment__pb2
+from cellplane.api.model.v1 import gate_pb2 as cellplane_dot_api_dot_model_dot_v1_dot_gate__pb2
+from cellplane.api.model.v1 import resource_change_pb2 as cellplane_dot_api_dot_model_dot_v1_dot_resource__change__pb2
 from cellplane.api.type.v1 import access_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_access__pb2
+from cellplane.api.type.v1 import problem_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_problem__pb2
+from cellplane.api.type.v1 import resolved_cell_pb2 as cellplane_dot_api_dot_type_dot_v1_dot_resolved__cell__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
@@ -32,7 +37,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&cellplane/api/model/v1/promotion.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"cellplane/api/type/v1/access.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x07\n\tPromotion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x03\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\"\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x01\x12U\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x32.cellplane.api.model.v1.Promotion.AnnotationsEntryB\x0c\xe2\x41\x01\x01\xbaH\x05\x9a\x01\x02\x10@\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0breconciling\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x46\n\x12source_environment\x18\t \x01(\tB*\xe2\x41\x02\x02\x05\xfa\x41\x1b\n\x19\x63\x65llplane.dev/Environment\xbaH\x04r\x02\x10\x01\x12\x46\n\x12target_environment\x18\n \x01(\tB*\xe2\x41\x02\x02\x05\xfa\x41\x1b\n\x19\x63\x65llplane.dev/Environment\xbaH\x04r\x02\x10\x01\x12@\n\ncomponents\x18\x0b \x03(\tB,\xe2\x41\x02\x01\x05\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\xbaH\x08\x92\x01\x05\x10\xe8\x07\x18\x01\x12\x1d\n\x07\x63omment\x18\x0c \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x15\n\x07\x63reator\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x0e \x01(\x0e\x32\'.cellplane.api.model.v1.Promotion.StateB\x04\xe2\x41\x01\x03\x12<\n\x07\x63hanges\x18\x0f \x03(\x0b\x32%.cellplane.api.model.v1.ReleaseChangeB\x04\xe2\x41\x01\x03\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03:{\xea\x41x\n\x17\x63\x65llplane.dev/Promotion\x12\x46organizations/{organization}/projects/{project}/promotions/{promotion}*\npromotions2\tpromotion\"\xaf\x01\n\rReleaseChange\x12\x33\n\tcomponent\x18\x01 \x01(\tB \xe2\x41\x01\x03\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\x12\x38\n\x10previous_release\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\x12/\n\x07release\x18\x03 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\"\xa4\x02\n\x16\x43reatePromotionRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x45\n\x0cpromotion_id\x18\x02 \x01(\tB/\xe2\x41\x01\x01\xbaH(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$\x12@\n\tpromotion\x18\x03 \x01(\x0b\x32!.cellplane.api.model.v1.PromotionB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x05 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"L\n\x13GetPromotionRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\"\xc1\x01\n\x15ListPromotionsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80 \x12\x1e\n\x08order_by\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\"t\n\x16ListPromotionsResponse\x12;\n\npromotions\x18\x01 \x03(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x90\x01\n\x19\x42\x61tchGetPromotionsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12:\n\x05names\x18\x02 \x03(\tB+\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"Y\n\x1a\x42\x61tchGetPromotionsResponse\x12;\n\npromotions\x18\x01 \x03(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\x32\xe3\x06\n\x10PromotionService\x12\xe7\x01\n\x0f\x43reatePromotion\x12..cellplane.api.model.v1.CreatePromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"\x80\x01\xda\x41\x1dparent,promotion,promotion_id\x8a\xb2\x19\x17\n\x11promotions.create\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\"2/v1/{parent=organizations/*/projects/*}/promotions:\tpromotion\x12\xb9\x01\n\x0cGetPromotion\x12+.cellplane.api.model.v1.GetPromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"Y\xda\x41\x04name\x8a\xb2\x19\x14\n\x0epromotions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{name=organizations/*/projects/*/promotions/*}\x12\xcd\x01\n\x0eListPromotions\x12-.cellplane.api.model.v1.ListPromotionsRequest\x1a..cellplane.api.model.v1.ListPromotionsResponse\"\\\xda\x41\x06parent\x8a\xb2\x19\x15\n\x0fpromotions.list\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{parent=organizations/*/projects/*}/promotions\x12\xd8\x01\n\x12\x42\x61tchGetPromotions\x12\x31.cellplane.api.model.v1.BatchGetPromotionsRequest\x1a\x32.cellplane.api.model.v1.BatchGetPromotionsResponse\"[\x8a\xb2\x19\x14\n\x0epromotions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02=\x12;/v1/{parent=organizations/*/projects/*}/promotions:batchGetb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&cellplane/api/model/v1/promotion.proto\x12\x16\x63\x65llplane.api.model.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'cellplane/api/model/v1/deployment.proto\x1a!cellplane/api/model/v1/gate.proto\x1a,cellplane/api/model/v1/resource_change.proto\x1a\"cellplane/api/type/v1/access.proto\x1a#cellplane/api/type/v1/problem.proto\x1a)cellplane/api/type/v1/resolved_cell.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\r\n\tPromotion\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03uid\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x03\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\"\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x01\x12U\n\x0b\x61nnotations\x18\x04 \x03(\x0b\x32\x32.cellplane.api.model.v1.Promotion.AnnotationsEntryB\x0c\xe2\x41\x01\x01\xbaH\x05\x9a\x01\x02\x10@\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0breconciling\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x46\n\x12source_environment\x18\t \x01(\tB*\xe2\x41\x02\x02\x05\xfa\x41\x1b\n\x19\x63\x65llplane.dev/Environment\xbaH\x04r\x02\x10\x01\x12\x46\n\x12target_environment\x18\n \x01(\tB*\xe2\x41\x02\x02\x05\xfa\x41\x1b\n\x19\x63\x65llplane.dev/Environment\xbaH\x04r\x02\x10\x01\x12@\n\ncomponents\x18\x0b \x03(\tB,\xe2\x41\x02\x01\x05\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\xbaH\x08\x92\x01\x05\x10\xe8\x07\x18\x01\x12\x1d\n\x07\x63omment\x18\x0c \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x15\n\x07\x63reator\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x0e \x01(\x0e\x32\'.cellplane.api.model.v1.Promotion.StateB\x04\xe2\x41\x01\x03\x12<\n\x07\x63hanges\x18\x0f \x03(\x0b\x32%.cellplane.api.model.v1.ReleaseChangeB\x04\xe2\x41\x01\x03\x12M\n\toverrides\x18\x10 \x03(\x0b\x32*.cellplane.api.model.v1.ComponentOverridesB\x0e\xe2\x41\x02\x01\x05\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x04type\x18\x11 \x01(\x0e\x32&.cellplane.api.model.v1.Promotion.TypeB\x04\xe2\x41\x01\x03\x12\x37\n\x05gates\x18\x12 \x03(\x0b\x32\".cellplane.api.model.v1.GateStatusB\x04\xe2\x41\x01\x03\x12=\n\tdecisions\x18\x13 \x03(\x0b\x32$.cellplane.api.model.v1.GateDecisionB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x14 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65ploy_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x0cverification\x18\x17 \x01(\x0b\x32$.cellplane.api.model.v1.VerificationB\x04\xe2\x41\x01\x03\x12\x34\n\nready_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1b\n\rcell_revision\x18\x19 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12:\n\x10undone_promotion\x18\x1a \x01(\tB \xe2\x41\x01\x03\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\x12\x32\n\x08rollback\x18\x1b \x01(\tB \xe2\x41\x01\x03\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x12\x0b\n\x07RUNNING\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\r\n\tCANCELLED\x10\x06\x12\x0f\n\x0bROLLED_BACK\x10\x07\"Q\n\x04Type\x12\x14\n\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n\tPROMOTION\x10\x01\x12\x0c\n\x08ROLLBACK\x10\x02\x12\x16\n\x12\x41UTOMATIC_ROLLBACK\x10\x03:{\xea\x41x\n\x17\x63\x65llplane.dev/Promotion\x12\x46organizations/{organization}/projects/{project}/promotions/{promotion}*\npromotions2\tpromotion\"\xb0\x02\n\rReleaseChange\x12\x33\n\tcomponent\x18\x01 \x01(\tB \xe2\x41\x01\x03\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\x12\x38\n\x10previous_release\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\x12/\n\x07release\x18\x03 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\x12\x43\n\x12previous_overrides\x18\x04 \x01(\x0b\x32!.cellplane.api.model.v1.OverridesB\x04\xe2\x41\x01\x03\x12:\n\toverrides\x18\x05 \x01(\x0b\x32!.cellplane.api.model.v1.OverridesB\x04\xe2\x41\x01\x03\"\x92\x01\n\x12\x43omponentOverrides\x12:\n\tcomponent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\xbaH\x04r\x02\x10\x01\x12@\n\toverrides\x18\x02 \x01(\x0b\x32!.cellplane.api.model.v1.OverridesB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\xa4\x02\n\x16\x43reatePromotionRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x45\n\x0cpromotion_id\x18\x02 \x01(\tB/\xe2\x41\x01\x01\xbaH(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$\x12@\n\tpromotion\x18\x03 \x01(\x0b\x32!.cellplane.api.model.v1.PromotionB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x05 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"L\n\x13GetPromotionRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\"\xc1\x01\n\x15ListPromotionsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06\x66ilter\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80 \x12\x1e\n\x08order_by\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\"t\n\x16ListPromotionsResponse\x12;\n\npromotions\x18\x01 \x03(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x90\x01\n\x19\x42\x61tchGetPromotionsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12:\n\x05names\x18\x02 \x03(\tB+\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"Y\n\x1a\x42\x61tchGetPromotionsResponse\x12;\n\npromotions\x18\x01 \x03(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\"\x91\x01\n\x14PlanPromotionRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12@\n\tpromotion\x18\x02 \x01(\x0b\x32!.cellplane.api.model.v1.PromotionB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"\xce\x02\n\x15PlanPromotionResponse\x12:\n\tpromotion\x18\x01 \x01(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\x12?\n\ncomponents\x18\x02 \x03(\x0b\x32%.cellplane.api.model.v1.ComponentPlanB\x04\xe2\x41\x01\x03\x12\x36\n\x08problems\x18\x03 \x03(\x0b\x32\x1e.cellplane.api.type.v1.ProblemB\x04\xe2\x41\x01\x03\x12?\n\x0c\x63urrent_cell\x18\x04 \x01(\x0b\x32#.cellplane.api.type.v1.ResolvedCellB\x04\xe2\x41\x01\x03\x12?\n\x0cplanned_cell\x18\x05 \x01(\x0b\x32#.cellplane.api.type.v1.ResolvedCellB\x04\xe2\x41\x01\x03\"\xbf\x01\n\rComponentPlan\x12\x33\n\tcomponent\x18\x01 \x01(\tB \xe2\x41\x01\x03\xfa\x41\x19\n\x17\x63\x65llplane.dev/Component\x12;\n\x08settings\x18\x02 \x03(\x0b\x32#.cellplane.api.model.v1.FieldChangeB\x04\xe2\x41\x01\x03\x12<\n\tendpoints\x18\x03 \x03(\x0b\x32#.cellplane.api.model.v1.FieldChangeB\x04\xe2\x41\x01\x03\"\xe0\x01\n\x17\x41pprovePromotionRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04gate\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06reason\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x06 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"\xdf\x01\n\x16RefusePromotionRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04gate\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06reason\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x06 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"\x9c\x02\n\x1bReportPromotionCheckRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x04gate\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\xbaH\x04r\x02\x10\x01\x12\x14\n\x06passed\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1c\n\x06reason\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x19\n\x03uri\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x10\x12\x1b\n\rvalidate_only\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x08 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"\xd5\x01\n\x1eOverridePromotionFreezeRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x06reason\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x05 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"\xcb\x01\n\x16\x43\x61ncelPromotionRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\n\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x12\n\x04\x65tag\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1c\n\x06reason\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x1b\n\rvalidate_only\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x05 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"\x81\x03\n\x1aRollBackEnvironmentRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41\x19\x12\x17\x63\x65llplane.dev/Promotion\xbaH\x04r\x02\x10\x01\x12\x45\n\x0cpromotion_id\x18\x02 \x01(\tB/\xe2\x41\x01\x01\xbaH(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$\x12>\n\x0b\x65nvironment\x18\x03 \x01(\tB)\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x63\x65llplane.dev/Environment\xbaH\x04r\x02\x10\x01\x12;\n\x08releases\x18\x04 \x03(\tB)\xe2\x41\x01\x01\xfa\x41\x17\n\x15\x63\x65llplane.dev/Release\xbaH\x08\x92\x01\x05\x10\xe8\x07\x18\x01\x12\x1c\n\x06reason\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\x80\x08\x12\x1b\n\rvalidate_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12+\n\nrequest_id\x18\x07 \x01(\tB\x17\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"Y\n\x1bRollBackEnvironmentResponse\x12:\n\tpromotion\x18\x01 \x01(\x0b\x32!.cellplane.api.model.v1.PromotionB\x04\xe2\x41\x01\x03\x32\x93\x13\n\x10PromotionService\x12\xe7\x01\n\x0f\x43reatePromotion\x12..cellplane.api.model.v1.CreatePromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"\x80\x01\xda\x41\x1dparent,promotion,promotion_id\x8a\xb2\x19\x17\n\x11promotions.create\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\"2/v1/{parent=organizations/*/projects/*}/promotions:\tpromotion\x12\xb9\x01\n\x0cGetPromotion\x12+.cellplane.api.model.v1.GetPromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"Y\xda\x41\x04name\x8a\xb2\x19\x14\n\x0epromotions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{name=organizations/*/projects/*/promotions/*}\x12\xcd\x01\n\x0eListPromotions\x12-.cellplane.api.model.v1.ListPromotionsRequest\x1a..cellplane.api.model.v1.ListPromotionsResponse\"\\\xda\x41\x06parent\x8a\xb2\x19\x15\n\x0fpromotions.list\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{parent=organizations/*/projects/*}/promotions\x12\xd8\x01\n\x12\x42\x61tchGetPromotions\x12\x31.cellplane.api.model.v1.BatchGetPromotionsRequest\x1a\x32.cellplane.api.model.v1.BatchGetPromotionsResponse\"[\x8a\xb2\x19\x14\n\x0epromotions.get\x12\x02\x01\x02\x82\xd3\xe4\x93\x02=\x12;/v1/{parent=organizations/*/projects/*}/promotions:batchGet\x12\xdc\x01\n\rPlanPromotion\x12,.cellplane.api.model.v1.PlanPromotionRequest\x1a-.cellplane.api.model.v1.PlanPromotionResponse\"n\xda\x41\x10parent,promotion\x8a\xb2\x19\x15\n\x0fpromotions.plan\x12\x02\x01\x02\x82\xd3\xe4\x93\x02<\"7/v1/{parent=organizations/*/projects/*}/promotions:plan:\x01*\x12\xd0\x01\n\x10\x41pprovePromotion\x12/.cellplane.api.model.v1.ApprovePromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"h\xda\x41\x04name\x8a\xb2\x19\x18\n\x12promotions.approve\x12\x02\x01\x02\x82\xd3\xe4\x93\x02?\":/v1/{name=organizations/*/projects/*/promotions/*}:approve:\x01*\x12\xcc\x01\n\x0fRefusePromotion\x12..cellplane.api.model.v1.RefusePromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"f\xda\x41\x04name\x8a\xb2\x19\x17\n\x11promotions.refuse\x12\x02\x01\x02\x82\xd3\xe4\x93\x02>\"9/v1/{name=organizations/*/projects/*/promotions/*}:refuse:\x01*\x12\xec\x01\n\x14ReportPromotionCheck\x12\x33.cellplane.api.model.v1.ReportPromotionCheckRequest\x1a!.cellplane.api.model.v1.Promotion\"|\xda\x41\x10name,gate,passed\x8a\xb2\x19\x1c\n\x16promotions.reportCheck\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x43\">/v1/{name=organizations/*/projects/*/promotions/*}:reportCheck:\x01*\x12\xf3\x01\n\x17OverridePromotionFreeze\x12\x36.cellplane.api.model.v1.OverridePromotionFreezeRequest\x1a!.cellplane.api.model.v1.Promotion\"}\xda\x41\x0bname,reason\x8a\xb2\x19\x1f\n\x19promotions.overrideFreeze\x12\x02\x01\x02\x82\xd3\xe4\x93\x02\x46\"A/v1/{name=organizations/*/projects/*/promotions/*}:overrideFreeze:\x01*\x12\xcc\x01\n\x0f\x43\x61ncelPromotion\x12..cellplane.api.model.v1.CancelPromotionRequest\x1a!.cellplane.api.model.v1.Promotion\"f\xda\x41\x04name\x8a\xb2\x19\x17\n\x11promotions.cancel\x12\x02\x01\x02\x82\xd3\xe4\x93\x02>\"9/v1/{name=organizations/*/projects/*/promotions/*}:cancel:\x01*\x12\xf8\x01\n\x13RollBackEnvironment\x12\x32.cellplane.api.model.v1.RollBackEnvironmentRequest\x1a\x33.cellplane.api.model.v1.RollBackEnvironmentResponse\"x\xda\x41\x12parent,environment\x8a\xb2\x19\x19\n\x13promotions.rollBack\x12\x02\x01\x02\x82\xd3\xe4\x93\x02@\";/v1/{parent=organizations/*/projects/*}/promotions:rollBack:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,6 +76,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMOTION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_PROMOTION'].fields_by_name['changes']._loaded_options = None
   _globals['_PROMOTION'].fields_by_name['changes']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['overrides']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['overrides']._serialized_options = b'\342A\002\001\005\272H\006\222\001\003\020\350\007'
+  _globals['_PROMOTION'].fields_by_name['type']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['type']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['gates']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['gates']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['decisions']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['decisions']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['deploy_time']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['deploy_time']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['end_time']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['end_time']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['verification']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['verification']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['ready_time']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['ready_time']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['cell_revision']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['cell_revision']._serialized_options = b'\342A\001\003'
+  _globals['_PROMOTION'].fields_by_name['undone_promotion']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['undone_promotion']._serialized_options = b'\342A\001\003\372A\031\n\027cellplane.dev/Promotion'
+  _globals['_PROMOTION'].fields_by_name['rollback']._loaded_options = None
+  _globals['_PROMOTION'].fields_by_name['rollback']._serialized_options = b'\342A\001\003\372A\031\n\027cellplane.dev/Promotion'
   _globals['_PROMOTION']._loaded_options = None
   _globals['_PROMOTION']._serialized_options = b'\352Ax\n\027cellplane.dev/Promotion\022Forganizations/{organization}/projects/{project}/promotions/{promotion}*\npromotions2\tpromotion'
   _globals['_RELEASECHANGE'].fields_by_name['component']._loaded_options = None
@@ -79,6 +108,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASECHANGE'].fields_by_name['previous_release']._serialized_options = b'\342A\001\003\372A\027\n\025cellplane.dev/Release'
   _globals['_RELEASECHANGE'].fields_by_name['release']._loaded_options = None
   _globals['_RELEASECHANGE'].fields_by_name['release']._serialized_options = b'\342A\001\003\372A\027\n\025cellplane.dev/Release'
+  _globals['_RELEASECHANGE'].fields_by_name['previous_overrides']._loaded_options = None
+  _globals['_RELEASECHANGE'].fields_by_name['previous_overrides']._serialized_options = b'\342A\001\003'
+  _globals['_RELEASECHANGE'].fields_by_name['overrides']._loaded_options = None
+  _globals['_RELEASECHANGE'].fields_by_name['overrides']._serialized_options = b'\342A\001\003'
+  _globals['_COMPONENTOVERRIDES'].fields_by_name['component']._loaded_options = None
+  _globals['_COMPONENTOVERRIDES'].fields_by_name['component']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Component\272H\004r\002\020\001'
+  _globals['_COMPONENTOVERRIDES'].fields_by_name['overrides']._loaded_options = None
+  _globals['_COMPONENTOVERRIDES'].fields_by_name['overrides']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATEPROMOTIONREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_CREATEPROMOTIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\022\027cellplane.dev/Promotion\272H\004r\002\020\001'
   _globals['_CREATEPROMOTIONREQUEST'].fields_by_name['promotion_id']._loaded_options = None
@@ -111,6 +148,102 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETPROMOTIONSREQUEST'].fields_by_name['names']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\010\222\001\005\010\001\020\350\007'
   _globals['_BATCHGETPROMOTIONSRESPONSE'].fields_by_name['promotions']._loaded_options = None
   _globals['_BATCHGETPROMOTIONSRESPONSE'].fields_by_name['promotions']._serialized_options = b'\342A\001\003'
+  _globals['_PLANPROMOTIONREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_PLANPROMOTIONREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\022\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_PLANPROMOTIONREQUEST'].fields_by_name['promotion']._loaded_options = None
+  _globals['_PLANPROMOTIONREQUEST'].fields_by_name['promotion']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['promotion']._loaded_options = None
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['promotion']._serialized_options = b'\342A\001\003'
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['components']._loaded_options = None
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['components']._serialized_options = b'\342A\001\003'
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['problems']._loaded_options = None
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['problems']._serialized_options = b'\342A\001\003'
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['current_cell']._loaded_options = None
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['current_cell']._serialized_options = b'\342A\001\003'
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['planned_cell']._loaded_options = None
+  _globals['_PLANPROMOTIONRESPONSE'].fields_by_name['planned_cell']._serialized_options = b'\342A\001\003'
+  _globals['_COMPONENTPLAN'].fields_by_name['component']._loaded_options = None
+  _globals['_COMPONENTPLAN'].fields_by_name['component']._serialized_options = b'\342A\001\003\372A\031\n\027cellplane.dev/Component'
+  _globals['_COMPONENTPLAN'].fields_by_name['settings']._loaded_options = None
+  _globals['_COMPONENTPLAN'].fields_by_name['settings']._serialized_options = b'\342A\001\003'
+  _globals['_COMPONENTPLAN'].fields_by_name['endpoints']._loaded_options = None
+  _globals['_COMPONENTPLAN'].fields_by_name['endpoints']._serialized_options = b'\342A\001\003'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['gate']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['gate']._serialized_options = b'\342A\001\001'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_APPROVEPROMOTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['gate']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['gate']._serialized_options = b'\342A\001\001'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REFUSEPROMOTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['gate']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['gate']._serialized_options = b'\342A\001\002\272H\004r\002\020\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['passed']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['passed']._serialized_options = b'\342A\001\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['uri']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['uri']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\020'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REPORTPROMOTIONCHECKREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\010'
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CANCELPROMOTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\022\027cellplane.dev/Promotion\272H\004r\002\020\001'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['promotion_id']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['promotion_id']._serialized_options = b'\342A\001\001\272H(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['environment']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['environment']._serialized_options = b'\342A\001\002\372A\033\n\031cellplane.dev/Environment\272H\004r\002\020\001'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['releases']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['releases']._serialized_options = b'\342A\001\001\372A\027\n\025cellplane.dev/Release\272H\010\222\001\005\020\350\007\030\001'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\001\272H\005r\003\030\200\010'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001\272H\010r\003\260\001\001\330\001\001\342\214\317\327\010\002\010\001'
+  _globals['_ROLLBACKENVIRONMENTRESPONSE'].fields_by_name['promotion']._loaded_options = None
+  _globals['_ROLLBACKENVIRONMENTRESPONSE'].fields_by_name['promotion']._serialized_options = b'\342A\001\003'
   _globals['_PROMOTIONSERVICE'].methods_by_name['CreatePromotion']._loaded_options = None
   _globals['_PROMOTIONSERVICE'].methods_by_name['CreatePromotion']._serialized_options = b'\332A\035parent,promotion,promotion_id\212\262\031\027\n\021promotions.create\022\002\001\002\202\323\344\223\002?\"2/v1/{parent=organizations/*/projects/*}/promotions:\tpromotion'
   _globals['_PROMOTIONSERVICE'].methods_by_name['GetPromotion']._loaded_options = None
@@ -119,26 +252,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROMOTIONSERVICE'].methods_by_name['ListPromotions']._serialized_options = b'\332A\006parent\212\262\031\025\n\017promotions.list\022\002\001\002\202\323\344\223\0024\0222/v1/{parent=organizations/*/projects/*}/promotions'
   _globals['_PROMOTIONSERVICE'].methods_by_name['BatchGetPromotions']._loaded_options = None
   _globals['_PROMOTIONSERVICE'].methods_by_name['BatchGetPromotions']._serialized_options = b'\212\262\031\024\n\016promotions.get\022\002\001\002\202\323\344\223\002=\022;/v1/{parent=organizations/*/projects/*}/promotions:batchGet'
-  _globals['_PROMOTION']._serialized_start=309
-  _globals['_PROMOTION']._serialized_end=1285
-  _globals['_PROMOTION_ANNOTATIONSENTRY']._serialized_start=1037
-  _globals['_PROMOTION_ANNOTATIONSENTRY']._serialized_end=1087
-  _globals['_PROMOTION_STATE']._serialized_start=1089
-  _globals['_PROMOTION_STATE']._serialized_end=1160
-  _globals['_RELEASECHANGE']._serialized_start=1288
-  _globals['_RELEASECHANGE']._serialized_end=1463
-  _globals['_CREATEPROMOTIONREQUEST']._serialized_start=1466
-  _globals['_CREATEPROMOTIONREQUEST']._serialized_end=1758
-  _globals['_GETPROMOTIONREQUEST']._serialized_start=1760
-  _globals['_GETPROMOTIONREQUEST']._serialized_end=1836
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=1839
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=2032
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=2034
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=2150
-  _globals['_BATCHGETPROMOTIONSREQUEST']._serialized_start=2153
-  _globals['_BATCHGETPROMOTIONSREQUEST']._serialized_end=2297
-  _globals['_BATCHGETPROMOTIONSRESPONSE']._serialized_start=2299
-  _globals['_BATCHGETPROMOTIONSRESPONSE']._serialized_end=2388
-  _globals['_PROMOTIONSERVICE']._serialized_start=2391
-  _globals['_PROMOTIONSERVICE']._serialized_end=3258
+  _globals['_PROMOTIONSERVICE'].methods_by_name['PlanPromotion']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['PlanPromotion']._serialized_options = b'\332A\020parent,promotion\212\262\031\025\n\017promotions.plan\022\002\001\002\202\323\344\223\002<\"7/v1/{parent=organizations/*/projects/*}/promotions:plan:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ApprovePromotion']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ApprovePromotion']._serialized_options = b'\332A\004name\212\262\031\030\n\022promotions.approve\022\002\001\002\202\323\344\223\002?\":/v1/{name=organizations/*/projects/*/promotions/*}:approve:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['RefusePromotion']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['RefusePromotion']._serialized_options = b'\332A\004name\212\262\031\027\n\021promotions.refuse\022\002\001\002\202\323\344\223\002>\"9/v1/{name=organizations/*/projects/*/promotions/*}:refuse:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ReportPromotionCheck']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['ReportPromotionCheck']._serialized_options = b'\332A\020name,gate,passed\212\262\031\034\n\026promotions.reportCheck\022\002\001\002\202\323\344\223\002C\">/v1/{name=organizations/*/projects/*/promotions/*}:reportCheck:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['OverridePromotionFreeze']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['OverridePromotionFreeze']._serialized_options = b'\332A\013name,reason\212\262\031\037\n\031promotions.overrideFreeze\022\002\001\002\202\323\344\223\002F\"A/v1/{name=organizations/*/projects/*/promotions/*}:overrideFreeze:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['CancelPromotion']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['CancelPromotion']._serialized_options = b'\332A\004name\212\262\031\027\n\021promotions.cancel\022\002\001\002\202\323\344\223\002>\"9/v1/{name=organizations/*/projects/*/promotions/*}:cancel:\001*'
+  _globals['_PROMOTIONSERVICE'].methods_by_name['RollBackEnvironment']._loaded_options = None
+  _globals['_PROMOTIONSERVICE'].methods_by_name['RollBackEnvironment']._serialized_options = b'\332A\022parent,environment\212\262\031\031\n\023promotions.rollBack\022\002\001\002\202\323\344\223\002@\";/v1/{parent=organizations/*/projects/*}/promotions:rollBack:\001*'
+  _globals['_PROMOTION']._serialized_start=511
+  _globals['_PROMOTION']._serialized_end=2283
+  _globals['_PROMOTION_ANNOTATIONSENTRY']._serialized_start=1894
+  _globals['_PROMOTION_ANNOTATIONSENTRY']._serialized_end=1944
+  _globals['_PROMOTION_STATE']._serialized_start=1947
+  _globals['_PROMOTION_STATE']._serialized_end=2075
+  _globals['_PROMOTION_TYPE']._serialized_start=2077
+  _globals['_PROMOTION_TYPE']._serialized_end=2158
+  _globals['_RELEASECHANGE']._serialized_start=2286
+  _globals['_RELEASECHANGE']._serialized_end=2590
+  _globals['_COMPONENTOVERRIDES']._serialized_start=2593
+  _globals['_COMPONENTOVERRIDES']._serialized_end=2739
+  _globals['_CREATEPROMOTIONREQUEST']._serialized_start=2742
+  _globals['_CREATEPROMOTIONREQUEST']._serialized_end=3034
+  _globals['_GETPROMOTIONREQUEST']._serialized_start=3036
+  _globals['_GETPROMOTIONREQUEST']._serialized_end=3112
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=3115
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=3308
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=3310
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=3426
+  _globals['_BATCHGETPROMOTIONSREQUEST']._serialized_start=3429
+  _globals['_BATCHGETPROMOTIONSREQUEST']._serialized_end=3573
+  _globals['_BATCHGETPROMOTIONSRESPONSE']._serialized_start=3575
+  _globals['_BATCHGETPROMOTIONSRESPONSE']._serialized_end=3664
+  _globals['_PLANPROMOTIONREQUEST']._serialized_start=3667
+  _globals['_PLANPROMOTIONREQUEST']._serialized_end=3812
+  _globals['_PLANPROMOTIONRESPONSE']._serialized_start=3815
+  _globals['_PLANPROMOTIONRESPONSE']._serialized_end=4149
+  _globals['_COMPONENTPLAN']._serialized_start=4152
+  _globals['_COMPONENTPLAN']._serialized_end=4343
+  _globals['_APPROVEPROMOTIONREQUEST']._serialized_start=4346
+  _globals['_APPROVEPROMOTIONREQUEST']._serialized_end=4570
+  _globals['_REFUSEPROMOTIONREQUEST']._serialized_start=4573
+  _globals['_REFUSEPROMOTIONREQUEST']._serialized_end=4796
+  _globals['_REPORTPROMOTIONCHECKREQUEST']._serialized_start=4799
+  _globals['_REPORTPROMOTIONCHECKREQUEST']._serialized_end=5083
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST']._serialized_start=5086
+  _globals['_OVERRIDEPROMOTIONFREEZEREQUEST']._serialized_end=5299
+  _globals['_CANCELPROMOTIONREQUEST']._serialized_start=5302
+  _globals['_CANCELPROMOTIONREQUEST']._serialized_end=5505
+  _globals['_ROLLBACKENVIRONMENTREQUEST']._serialized_start=5508
+  _globals['_ROLLBACKENVIRONMENTREQUEST']._serialized_end=5893
+  _globals['_ROLLBACKENVIRONMENTRESPONSE']._serialized_start=5895
+  _globals['_ROLLBACKENVIRONMENTRESPONSE']._serialized_end=5984
+  _globals['_PROMOTIONSERVICE']._serialized_start=5987
+  _globals['_PROMOTIONSERVICE']._serialized_end=8438
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,11 @@
 isort:skip_file
 """
 
+from cellplane.api.model.v1 import deployment_pb2 as _deployment_pb2
+from cellplane.api.model.v1 import gate_pb2 as _gate_pb2
+from cellplane.api.model.v1 import resource_change_pb2 as _resource_change_pb2
+from cellplane.api.type.v1 import problem_pb2 as _problem_pb2
+from cellplane.api.type.v1 import resolved_cell_pb2 as _resolved_cell_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -42,6 +47,16 @@ class Promotion(_message.Message):
         """The target environment has the releases."""
         REFUSED: Promotion._State.ValueType  # 3
         """A gate refused it."""
+        RUNNING: Promotion._State.ValueType  # 4
+        """The target environment has the releases; they have yet to show that they
+        are healthy.
+        """
+        FAILED: Promotion._State.ValueType  # 5
+        """A gate or the deployment failed, or its releases did and were kept."""
+        CANCELLED: Promotion._State.ValueType  # 6
+        """Somebody ended it before it was deployed."""
+        ROLLED_BACK: Promotion._State.ValueType  # 7
+        """Its releases were deployed, and taken back."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """The life of a promotion."""
@@ -54,6 +69,43 @@ class Promotion(_message.Message):
     """The target environment has the releases."""
     REFUSED: Promotion.State.ValueType  # 3
     """A gate refused it."""
+    RUNNING: Promotion.State.ValueType  # 4
+    """The target environment has the releases; they have yet to show that they
+    are healthy.
+    """
+    FAILED: Promotion.State.ValueType  # 5
+    """A gate or the deployment failed, or its releases did and were kept."""
+    CANCELLED: Promotion.State.ValueType  # 6
+    """Somebody ended it before it was deployed."""
+    ROLLED_BACK: Promotion.State.ValueType  # 7
+    """Its releases were deployed, and taken back."""
+
+    class _Type:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Promotion._Type.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TYPE_UNSPECIFIED: Promotion._Type.ValueType  # 0
+        """Not a type."""
+        PROMOTION: Promotion._Type.ValueType  # 1
+        """A step along the pipeline."""
+        ROLLBACK: Promotion._Type.ValueType  # 2
+        """A step back that somebody asked for."""
+        AUTOMATIC_ROLLBACK: Promotion._Type.ValueType  # 3
+        """A step back because what was promoted failed."""
+
+    class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+        """What a promotion is."""
+
+    TYPE_UNSPECIFIED: Promotion.Type.ValueType  # 0
+    """Not a type."""
+    PROMOTION: Promotion.Type.ValueType  # 1
+    """A step along the pipeline."""
+    ROLLBACK: Promotion.Type.ValueType  # 2
+    """A step back that somebody asked for."""
+    AUTOMATIC_ROLLBACK: Promotion.Type.ValueType  # 3
+    """A step back because what was promoted failed."""
 
     @_typing.final
     class AnnotationsEntry(_message.Message):
@@ -90,6 +142,18 @@ class Promotion(_message.Message):
     CREATOR_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    DEPLOY_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    VERIFICATION_FIELD_NUMBER: _builtins.int
+    READY_TIME_FIELD_NUMBER: _builtins.int
+    CELL_REVISION_FIELD_NUMBER: _builtins.int
+    UNDONE_PROMOTION_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/projects/*/promotions/*`."""
     uid: _builtins.str
@@ -110,6 +174,16 @@ class Promotion(_message.Message):
     """Who asked for it."""
     state: Global___Promotion.State.ValueType
     """How far it is."""
+    type: Global___Promotion.Type.ValueType
+    """What it is."""
+    state_reason: _builtins.str
+    """Why it is in its state, for people."""
+    cell_revision: _builtins.int
+    """The revision of the target's Cell that has its releases."""
+    undone_promotion: _builtins.str
+    """Of a rollback: the promotion that it undoes, if it undoes one."""
+    rollback: _builtins.str
+    """The rollback that undid it, if one did."""
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -130,6 +204,36 @@ class Promotion(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReleaseChange]:
         """What it changes, by component."""
 
+    @_builtins.property
+    def overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentOverrides]:
+        """What the target environment wants otherwise than the releases, by
+        component. A component that is not named keeps what it has there.
+        """
+
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.GateStatus]:
+        """How it stands at each gate."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_gate_pb2.GateDecision]:
+        """What was decided at its gates, in order."""
+
+    @_builtins.property
+    def deploy_time(self) -> _timestamp_pb2.Timestamp:
+        """When its releases were deployed."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    @_builtins.property
+    def verification(self) -> _gate_pb2.Verification:
+        """What its releases have to show, as it was when they were deployed."""
+
+    @_builtins.property
+    def ready_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when all of its releases are ready in the target environment."""
+
     def __init__(
         self,
         *,
@@ -148,10 +252,22 @@ class Promotion(_message.Message):
         creator: _builtins.str = ...,
         state: Global___Promotion.State.ValueType = ...,
         changes: _abc.Iterable[Global___ReleaseChange] | None = ...,
+        overrides: _abc.Iterable[Global___ComponentOverrides] | None = ...,
+        type: Global___Promotion.Type.ValueType = ...,
+        gates: _abc.Iterable[_gate_pb2.GateStatus] | None = ...,
+        decisions: _abc.Iterable[_gate_pb2.GateDecision] | None = ...,
+        state_reason: _builtins.str = ...,
+        deploy_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        verification: _gate_pb2.Verification | None = ...,
+        ready_time: _timestamp_pb2.Timestamp | None = ...,
+        cell_revision: _builtins.int = ...,
+        undone_promotion: _builtins.str = ...,
+        rollback: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deploy_time", b"deploy_time", "end_time", b"end_time", "ready_time", b"ready_time", "update_time", b"update_time", "verification", b"verification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "changes", b"changes", "comment", b"comment", "components", b"components", "create_time", b"create_time", "creator", b"creator", "display_name", b"display_name", "etag", b"etag", "name", b"name", "reconciling", b"reconciling", "source_environment", b"source_environment", "state", b"state", "target_environment", b"target_environment", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "cell_revision", b"cell_revision", "changes", b"changes", "comment", b"comment", "components", b"components", "create_time", b"create_time", "creator", b"creator", "decisions", b"decisions", "deploy_time", b"deploy_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "gates", b"gates", "name", b"name", "overrides", b"overrides", "ready_time", b"ready_time", "reconciling", b"reconciling", "rollback", b"rollback", "source_environment", b"source_environment", "state", b"state", "state_reason", b"state_reason", "target_environment", b"target_environment", "type", b"type", "uid", b"uid", "undone_promotion", b"undone_promotion", "update_time", b"update_time", "verification", b"verification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -166,26 +282,66 @@ class ReleaseChange(_message.Message):
     COMPONENT_FIELD_NUMBER: _builtins.int
     PREVIOUS_RELEASE_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_OVERRIDES_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
     component: _builtins.str
     """The component."""
     previous_release: _builtins.str
     """The release that the target had; empty if none."""
     release: _builtins.str
-    """The release that it gets."""
+    """The release that it gets; empty where it is taken away."""
+    @_builtins.property
+    def previous_overrides(self) -> _deployment_pb2.Overrides:
+        """What the target wanted otherwise."""
+
+    @_builtins.property
+    def overrides(self) -> _deployment_pb2.Overrides:
+        """What the target is to want otherwise."""
+
     def __init__(
         self,
         *,
         component: _builtins.str = ...,
         previous_release: _builtins.str = ...,
         release: _builtins.str = ...,
+        previous_overrides: _deployment_pb2.Overrides | None = ...,
+        overrides: _deployment_pb2.Overrides | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "previous_overrides", b"previous_overrides"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "previous_release", b"previous_release", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "overrides", b"overrides", "previous_overrides", b"previous_overrides", "previous_release", b"previous_release", "release", b"release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseChange: _TypeAlias = ReleaseChange  # noqa: Y015
+
+@_typing.final
+class ComponentOverrides(_message.Message):
+    """What an environment wants otherwise of one component."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
+    component: _builtins.str
+    """The component."""
+    @_builtins.property
+    def overrides(self) -> _deployment_pb2.Overrides:
+        """What it wants; in place of all that it wanted before."""
+
+    def __init__(
+        self,
+        *,
+        component: _builtins.str = ...,
+        overrides: _deployment_pb2.Overrides | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "overrides", b"overrides"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentOverrides: _TypeAlias = ComponentOverrides  # noqa: Y015
 
 @_typing.final
 class CreatePromotionRequest(_message.Message):
@@ -370,3 +526,411 @@ class BatchGetPromotionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetPromotionsResponse: _TypeAlias = BatchGetPromotionsResponse  # noqa: Y015
+
+@_typing.final
+class PlanPromotionRequest(_message.Message):
+    """Asks what a promotion would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent: `organizations/*/projects/*`."""
+    @_builtins.property
+    def promotion(self) -> Global___Promotion:
+        """The promotion."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        promotion: Global___Promotion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanPromotionRequest: _TypeAlias = PlanPromotionRequest  # noqa: Y015
+
+@_typing.final
+class PlanPromotionResponse(_message.Message):
+    """What a promotion would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    CURRENT_CELL_FIELD_NUMBER: _builtins.int
+    PLANNED_CELL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> Global___Promotion:
+        """The promotion, with its gates as they stand now."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPlan]:
+        """What changes of each component."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[_problem_pb2.Problem]:
+        """What refuses it."""
+
+    @_builtins.property
+    def current_cell(self) -> _resolved_cell_pb2.ResolvedCell:
+        """The target's Cell as it is; unset where there is none, or it is not whole."""
+
+    @_builtins.property
+    def planned_cell(self) -> _resolved_cell_pb2.ResolvedCell:
+        """The target's Cell as it would be, from which its manifests and policies
+        follow.
+        """
+
+    def __init__(
+        self,
+        *,
+        promotion: Global___Promotion | None = ...,
+        components: _abc.Iterable[Global___ComponentPlan] | None = ...,
+        problems: _abc.Iterable[_problem_pb2.Problem] | None = ...,
+        current_cell: _resolved_cell_pb2.ResolvedCell | None = ...,
+        planned_cell: _resolved_cell_pb2.ResolvedCell | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current_cell", b"current_cell", "planned_cell", b"planned_cell", "promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["components", b"components", "current_cell", b"current_cell", "planned_cell", b"planned_cell", "problems", b"problems", "promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanPromotionResponse: _TypeAlias = PlanPromotionResponse  # noqa: Y015
+
+@_typing.final
+class ComponentPlan(_message.Message):
+    """What changes of one component."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    component: _builtins.str
+    """The component."""
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[_resource_change_pb2.FieldChange]:
+        """Its settings that change."""
+
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[_resource_change_pb2.FieldChange]:
+        """Its endpoints that come, go, or change whom they are for."""
+
+    def __init__(
+        self,
+        *,
+        component: _builtins.str = ...,
+        settings: _abc.Iterable[_resource_change_pb2.FieldChange] | None = ...,
+        endpoints: _abc.Iterable[_resource_change_pb2.FieldChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "endpoints", b"endpoints", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComponentPlan: _TypeAlias = ComponentPlan  # noqa: Y015
+
+@_typing.final
+class ApprovePromotionRequest(_message.Message):
+    """Approves a promotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/promotions/*`."""
+    etag: _builtins.str
+    """Only if this still holds."""
+    gate: _builtins.str
+    """The gate's id. Empty: each at which the caller may."""
+    reason: _builtins.str
+    """Why, for the history."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        gate: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "gate", b"gate", "name", b"name", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovePromotionRequest: _TypeAlias = ApprovePromotionRequest  # noqa: Y015
+
+@_typing.final
+class RefusePromotionRequest(_message.Message):
+    """Refuses a promotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/promotions/*`."""
+    etag: _builtins.str
+    """Only if this still holds."""
+    gate: _builtins.str
+    """The gate's id. Empty: each at which the caller may."""
+    reason: _builtins.str
+    """Why, for the history."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        gate: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "gate", b"gate", "name", b"name", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusePromotionRequest: _TypeAlias = RefusePromotionRequest  # noqa: Y015
+
+@_typing.final
+class ReportPromotionCheckRequest(_message.Message):
+    """Reports how a check ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/promotions/*`."""
+    etag: _builtins.str
+    """Only if this still holds."""
+    gate: _builtins.str
+    """The gate's id."""
+    passed: _builtins.bool
+    """Whether it passed."""
+    reason: _builtins.str
+    """Why, for the history."""
+    uri: _builtins.str
+    """Where more is to be read."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        gate: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "gate", b"gate", "name", b"name", "passed", b"passed", "reason", b"reason", "request_id", b"request_id", "uri", b"uri", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPromotionCheckRequest: _TypeAlias = ReportPromotionCheckRequest  # noqa: Y015
+
+@_typing.final
+class OverridePromotionFreezeRequest(_message.Message):
+    """Lets a promotion through a freeze."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/promotions/*`."""
+    etag: _builtins.str
+    """Only if this still holds."""
+    reason: _builtins.str
+    """Why, for the history."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverridePromotionFreezeRequest: _TypeAlias = OverridePromotionFreezeRequest  # noqa: Y015
+
+@_typing.final
+class CancelPromotionRequest(_message.Message):
+    """Ends a promotion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: `organizations/*/projects/*/promotions/*`."""
+    etag: _builtins.str
+    """Only if this still holds."""
+    reason: _builtins.str
+    """Why, for the history."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelPromotionRequest: _TypeAlias = CancelPromotionRequest  # noqa: Y015
+
+@_typing.final
+class RollBackEnvironmentRequest(_message.Message):
+    """Asks for a step back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PROMOTION_ID_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    RELEASES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The parent: `organizations/*/projects/*`."""
+    promotion_id: _builtins.str
+    """Its id: the last segment of its name."""
+    environment: _builtins.str
+    """The environment."""
+    reason: _builtins.str
+    """Why, for the history."""
+    validate_only: _builtins.bool
+    """Checks everything, and stores nothing."""
+    request_id: _builtins.str
+    """A UUID by which a repeated request is recognised and answered as the first
+    one was, for an hour.
+    """
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Releases to go back to: each was deployed there before. Empty: those before
+        the last promotion that succeeded there, or is being verified.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        promotion_id: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        releases: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "parent", b"parent", "promotion_id", b"promotion_id", "reason", b"reason", "releases", b"releases", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackEnvironmentRequest: _TypeAlias = RollBackEnvironmentRequest  # noqa: Y015
+
+@_typing.final
+class RollBackEnvironmentResponse(_message.Message):
+    """The step back, as far as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def promotion(self) -> Global___Promotion:
+        """The rollback: it waits where the environment is frozen."""
+
+    def __init__(
+        self,
+        *,
+        promotion: Global___Promotion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["promotion", b"promotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackEnvironmentResponse: _TypeAlias = RollBackEnvironmentResponse  # noqa: Y015

@@ -55,6 +55,41 @@ class PromotionServiceStub:
                 request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.SerializeToString,
                 response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.FromString,
                 _registered_method=True)
+        self.PlanPromotion = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/PlanPromotion',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionResponse.FromString,
+                _registered_method=True)
+        self.ApprovePromotion = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/ApprovePromotion',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ApprovePromotionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.RefusePromotion = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/RefusePromotion',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RefusePromotionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.ReportPromotionCheck = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/ReportPromotionCheck',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ReportPromotionCheckRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.OverridePromotionFreeze = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/OverridePromotionFreeze',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.OverridePromotionFreezeRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.CancelPromotion = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/CancelPromotion',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.CancelPromotionRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+                _registered_method=True)
+        self.RollBackEnvironment = channel.unary_unary(
+                '/cellplane.api.model.v1.PromotionService/RollBackEnvironment',
+                request_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentRequest.SerializeToString,
+                response_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentResponse.FromString,
+                _registered_method=True)
 
 
 class PromotionServiceServicer:
@@ -91,6 +126,64 @@ class PromotionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanPromotion(self, request, context):
+        """Tells what a promotion would change and which gates it would meet, and
+        changes nothing. What would refuse it is in the answer, too.
+
+        Example: `{"parent": "organizations/acme/projects/boutique", "promotion": {"source_environment": "organizations/acme/environments/development", "target_environment": "organizations/acme/environments/staging"}}`
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApprovePromotion(self, request, context):
+        """Approves at the gates whose role the caller is a member of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefusePromotion(self, request, context):
+        """Refuses at a gate: the promotion ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportPromotionCheck(self, request, context):
+        """Reports how a check from outside ended.
+
+        Example: `{"name": "organizations/acme/projects/boutique/promotions/p-1f2e3d4c5b6a", "gate": "smoke", "passed": true}`
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OverridePromotionFreeze(self, request, context):
+        """Lets a promotion or a rollback through a freeze.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelPromotion(self, request, context):
+        """Ends a promotion that waits for its gates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackEnvironment(self, request, context):
+        """Brings back to an environment what it had: releases that are named, or those
+        before its last promotion. A rollback is a promotion, and waits for freezes
+        alone.
+
+        Example: `{"parent": "organizations/acme/projects/boutique", "environment": "organizations/acme/environments/production", "reason": "carts are lost"}`
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PromotionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +206,41 @@ def add_PromotionServiceServicer_to_server(servicer, server):
                     servicer.BatchGetPromotions,
                     request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.FromString,
                     response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.SerializeToString,
+            ),
+            'PlanPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanPromotion,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionResponse.SerializeToString,
+            ),
+            'ApprovePromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApprovePromotion,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ApprovePromotionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.SerializeToString,
+            ),
+            'RefusePromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefusePromotion,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RefusePromotionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.SerializeToString,
+            ),
+            'ReportPromotionCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportPromotionCheck,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ReportPromotionCheckRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.SerializeToString,
+            ),
+            'OverridePromotionFreeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.OverridePromotionFreeze,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.OverridePromotionFreezeRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.SerializeToString,
+            ),
+            'CancelPromotion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelPromotion,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.CancelPromotionRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.SerializeToString,
+            ),
+            'RollBackEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackEnvironment,
+                    request_deserializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentRequest.FromString,
+                    response_serializer=cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +352,195 @@ class PromotionService:
             '/cellplane.api.model.v1.PromotionService/BatchGetPromotions',
             cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsRequest.SerializeToString,
             cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.BatchGetPromotionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/PlanPromotion',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.PlanPromotionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApprovePromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/ApprovePromotion',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ApprovePromotionRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefusePromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/RefusePromotion',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RefusePromotionRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportPromotionCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/ReportPromotionCheck',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.ReportPromotionCheckRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OverridePromotionFreeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/OverridePromotionFreeze',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.OverridePromotionFreezeRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelPromotion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/CancelPromotion',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.CancelPromotionRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.Promotion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellplane.api.model.v1.PromotionService/RollBackEnvironment',
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentRequest.SerializeToString,
+            cellplane_dot_api_dot_model_dot_v1_dot_promotion__pb2.RollBackEnvironmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

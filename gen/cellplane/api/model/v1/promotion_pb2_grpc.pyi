@@ -44,6 +44,32 @@ class PromotionServiceStub:
     """Lists promotions, by name. A `-` for an id in `parent` reads across."""
     BatchGetPromotions: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.BatchGetPromotionsRequest, _promotion_pb2.BatchGetPromotionsResponse]
     """Reads several promotions at once, in the order asked for: all of them, or none."""
+    PlanPromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.PlanPromotionRequest, _promotion_pb2.PlanPromotionResponse]
+    """Tells what a promotion would change and which gates it would meet, and
+    changes nothing. What would refuse it is in the answer, too.
+
+    Example: `{"parent": "organizations/acme/projects/boutique", "promotion": {"source_environment": "organizations/acme/environments/development", "target_environment": "organizations/acme/environments/staging"}}`
+    """
+    ApprovePromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.ApprovePromotionRequest, _promotion_pb2.Promotion]
+    """Approves at the gates whose role the caller is a member of."""
+    RefusePromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.RefusePromotionRequest, _promotion_pb2.Promotion]
+    """Refuses at a gate: the promotion ends."""
+    ReportPromotionCheck: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.ReportPromotionCheckRequest, _promotion_pb2.Promotion]
+    """Reports how a check from outside ended.
+
+    Example: `{"name": "organizations/acme/projects/boutique/promotions/p-1f2e3d4c5b6a", "gate": "smoke", "passed": true}`
+    """
+    OverridePromotionFreeze: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.OverridePromotionFreezeRequest, _promotion_pb2.Promotion]
+    """Lets a promotion or a rollback through a freeze."""
+    CancelPromotion: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.CancelPromotionRequest, _promotion_pb2.Promotion]
+    """Ends a promotion that waits for its gates."""
+    RollBackEnvironment: _grpc.UnaryUnaryMultiCallable[_promotion_pb2.RollBackEnvironmentRequest, _promotion_pb2.RollBackEnvironmentResponse]
+    """Brings back to an environment what it had: releases that are named, or those
+    before its last promotion. A rollback is a promotion, and waits for freezes
+    alone.
+
+    Example: `{"parent": "organizations/acme/projects/boutique", "environment": "organizations/acme/environments/production", "reason": "carts are lost"}`
+    """
 
 @_typing.type_check_only
 class PromotionServiceAsyncStub(PromotionServiceStub):
@@ -61,6 +87,32 @@ class PromotionServiceAsyncStub(PromotionServiceStub):
     """Lists promotions, by name. A `-` for an id in `parent` reads across."""
     BatchGetPromotions: _aio.UnaryUnaryMultiCallable[_promotion_pb2.BatchGetPromotionsRequest, _promotion_pb2.BatchGetPromotionsResponse]  # type: ignore[assignment]
     """Reads several promotions at once, in the order asked for: all of them, or none."""
+    PlanPromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.PlanPromotionRequest, _promotion_pb2.PlanPromotionResponse]  # type: ignore[assignment]
+    """Tells what a promotion would change and which gates it would meet, and
+    changes nothing. What would refuse it is in the answer, too.
+
+    Example: `{"parent": "organizations/acme/projects/boutique", "promotion": {"source_environment": "organizations/acme/environments/development", "target_environment": "organizations/acme/environments/staging"}}`
+    """
+    ApprovePromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.ApprovePromotionRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
+    """Approves at the gates whose role the caller is a member of."""
+    RefusePromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.RefusePromotionRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
+    """Refuses at a gate: the promotion ends."""
+    ReportPromotionCheck: _aio.UnaryUnaryMultiCallable[_promotion_pb2.ReportPromotionCheckRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
+    """Reports how a check from outside ended.
+
+    Example: `{"name": "organizations/acme/projects/boutique/promotions/p-1f2e3d4c5b6a", "gate": "smoke", "passed": true}`
+    """
+    OverridePromotionFreeze: _aio.UnaryUnaryMultiCallable[_promotion_pb2.OverridePromotionFreezeRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
+    """Lets a promotion or a rollback through a freeze."""
+    CancelPromotion: _aio.UnaryUnaryMultiCallable[_promotion_pb2.CancelPromotionRequest, _promotion_pb2.Promotion]  # type: ignore[assignment]
+    """Ends a promotion that waits for its gates."""
+    RollBackEnvironment: _aio.UnaryUnaryMultiCallable[_promotion_pb2.RollBackEnvironmentRequest, _promotion_pb2.RollBackEnvironmentResponse]  # type: ignore[assignment]
+    """Brings back to an environment what it had: releases that are named, or those
+    before its last promotion. A rollback is a promotion, and waits for freezes
+    alone.
+
+    Example: `{"parent": "organizations/acme/projects/boutique", "environment": "organizations/acme/environments/production", "reason": "carts are lost"}`
+    """
 
 class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps promotions."""
@@ -99,5 +151,73 @@ class PromotionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_promotion_pb2.BatchGetPromotionsResponse, _abc.Awaitable[_promotion_pb2.BatchGetPromotionsResponse]]:
         """Reads several promotions at once, in the order asked for: all of them, or none."""
+
+    @_abc_1.abstractmethod
+    def PlanPromotion(
+        self,
+        request: _promotion_pb2.PlanPromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.PlanPromotionResponse, _abc.Awaitable[_promotion_pb2.PlanPromotionResponse]]:
+        """Tells what a promotion would change and which gates it would meet, and
+        changes nothing. What would refuse it is in the answer, too.
+
+        Example: `{"parent": "organizations/acme/projects/boutique", "promotion": {"source_environment": "organizations/acme/environments/development", "target_environment": "organizations/acme/environments/staging"}}`
+        """
+
+    @_abc_1.abstractmethod
+    def ApprovePromotion(
+        self,
+        request: _promotion_pb2.ApprovePromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
+        """Approves at the gates whose role the caller is a member of."""
+
+    @_abc_1.abstractmethod
+    def RefusePromotion(
+        self,
+        request: _promotion_pb2.RefusePromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
+        """Refuses at a gate: the promotion ends."""
+
+    @_abc_1.abstractmethod
+    def ReportPromotionCheck(
+        self,
+        request: _promotion_pb2.ReportPromotionCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
+        """Reports how a check from outside ended.
+
+        Example: `{"name": "organizations/acme/projects/boutique/promotions/p-1f2e3d4c5b6a", "gate": "smoke", "passed": true}`
+        """
+
+    @_abc_1.abstractmethod
+    def OverridePromotionFreeze(
+        self,
+        request: _promotion_pb2.OverridePromotionFreezeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
+        """Lets a promotion or a rollback through a freeze."""
+
+    @_abc_1.abstractmethod
+    def CancelPromotion(
+        self,
+        request: _promotion_pb2.CancelPromotionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.Promotion, _abc.Awaitable[_promotion_pb2.Promotion]]:
+        """Ends a promotion that waits for its gates."""
+
+    @_abc_1.abstractmethod
+    def RollBackEnvironment(
+        self,
+        request: _promotion_pb2.RollBackEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_promotion_pb2.RollBackEnvironmentResponse, _abc.Awaitable[_promotion_pb2.RollBackEnvironmentResponse]]:
+        """Brings back to an environment what it had: releases that are named, or those
+        before its last promotion. A rollback is a promotion, and waits for freezes
+        alone.
+
+        Example: `{"parent": "organizations/acme/projects/boutique", "environment": "organizations/acme/environments/production", "reason": "carts are lost"}`
+        """
 
 def add_PromotionServiceServicer_to_server(servicer: PromotionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

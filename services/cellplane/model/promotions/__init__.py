@@ -1,0 +1,1 @@
+"""Promotions: releases go along the pipeline, through its gates, and back."""
