@@ -38,6 +38,7 @@ from cellplane.api.model.v1 import (
     secret_reference_pb2_grpc,
     trait_pb2_grpc,
     trait_version_pb2_grpc,
+    type_impact_pb2_grpc,
     workload_pb2_grpc,
 )
 from cellplane.api.type.v1 import compile_pb2
@@ -88,6 +89,7 @@ from cellplane.model.service_standard import (
     ReleaseService,
     SecretReferenceService,
 )
+from cellplane.model.service_type_impact import TypeImpactService
 from cellplane.model.service_types import (
     ComponentTypeService,
     ComponentTypeVersionService,
@@ -277,6 +279,11 @@ async def serve_model(
                 "TraitVersionService",
                 trait_version_pb2_grpc.add_TraitVersionServiceServicer_to_server,
                 TraitVersionService(writes),
+            ),
+            (
+                "TypeImpactService",
+                type_impact_pb2_grpc.add_TypeImpactServiceServicer_to_server,
+                TypeImpactService(database, records, repository, codecs),
             ),
             (
                 "ComponentService",

@@ -14,6 +14,8 @@ from cellplane.api.model.v1 import (
     component_type_version_pb2_grpc,
     deployment_pb2,
     trait_pb2,
+    type_impact_pb2,
+    type_impact_pb2_grpc,
 )
 from tests.service.model.world import (
     ORG,
@@ -224,3 +226,38 @@ def _types(api: Api) -> Any:
     from cellplane.api.model.v1 import component_type_pb2_grpc
 
     return component_type_pb2_grpc.ComponentTypeServiceStub(api.user)
+
+
+async def test_a_change_tells_whom_it_would_change_before_it_is_made(shop: Api) -> None:
+    """Followers are rendered as they are and as they would be; pinned ones and others are not."""
+    await shop.apply(web_type(), note(), component("plain"), typed(), typed("back"))
+    await shop.apply(typed("pinned", typeVersion=1))
+    resources = web_type()
+    resources.resources[0].manifest["data"]["tier"] = "size ${parameters.tier}"
+    stub = type_impact_pb2_grpc.TypeImpactServiceStub(shop.user)
+    request = type_impact_pb2.AnalyzeTypeChangesRequest(parent=ORG, component_types=[resources])
+
+    answer = await stub.AnalyzeTypeChanges(request)
+
+    assert (answer.follower_count, answer.pinned_count) == (2, 1)
+    names = [impact.component for impact in answer.impacts]
+    assert names == [f"{SHOP}/components/back", f"{SHOP}/components/front"]
+    (impact, _) = answer.impacts
+    assert impact.immediate
+    (change,) = impact.changes
+    assert change.object == "ConfigMap back-settings"
+    (field,) = change.fields
+    assert (field.path, field.old_value, field.new_value) == (
+        "/data/tier",
+        '"small"',
+        '"size small"',
+    )
+    assert (await read(shop, f"{SHOP}/components/front")).resolved_type.endswith("/v1")
+    same = type_impact_pb2.AnalyzeTypeChangesRequest(parent=ORG, component_types=[web_type()])
+    assert not (await stub.AnalyzeTypeChanges(same)).impacts
+    await shop.apply(resources)
+    made = {c.component: c for c in (await shop.resolved()).components}
+    assert {n for n, c in made.items() if c.type.definition.definition.endswith("/v2")} == {
+        "back",
+        "front",
+    }

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from cellplane.cell.cell import ResolvedCell
+from cellplane.cell.definition import Definition
 from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cli.documents.load import Document
@@ -23,12 +24,15 @@ from cellplane.model.domain.resolve import Deployed, calls_of
 from cellplane.model.domain.resolve_all import resolve_cells
 from cellplane.model.domain.resources import (
     Component,
+    ComponentType,
     DeploymentPipeline,
     Environment,
     Organization,
     Project,
     SecretReference,
+    Trait,
 )
+from cellplane.model.domain.types import check_types, definition_of, validate_defined
 from cellplane.model.domain.validate import (
     validate_annotations,
     validate_environment,
@@ -49,10 +53,14 @@ _TYPES: Final[Mapping[str, type[Any]]] = {
         DeploymentPipeline,
         Project,
         SecretReference,
+        ComponentType,
+        Trait,
         Component,
     )
 }
 _RELEASE: Final = "offline"
+_GIVEN: Final = (Kind.COMPONENT, Kind.SECRET_REFERENCE, Kind.COMPONENT_TYPE, Kind.TRAIT)
+"""What cannot be left out, as it has a say in what is made."""
 
 
 class World:
@@ -61,7 +69,8 @@ class World:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.documents = {d.name: d for d in documents if d.kind.name in _TYPES}
         self.resources: dict[str, Any] = {
-            name: to_domain(_TYPES[d.kind.name], d.resource) for name, d in self.documents.items()
+            name: _as_latest(to_domain(_TYPES[d.kind.name], d.resource))
+            for name, d in self.documents.items()
         }
 
     def of(self, kind: type[T]) -> list[T]:
@@ -74,6 +83,19 @@ class World:
         return Finding(
             place=document.places.of(problem.field), field=problem.field, message=problem.message
         )
+
+    def definitions(self) -> dict[str, Definition]:
+        """Types and traits as they are given, by name."""
+        given: list[ComponentType | Trait] = [*self.of(ComponentType), *self.of(Trait)]
+        return {one.name: definition_of(one.name, one) for one in given}
+
+
+def _as_latest(resource: Any) -> Any:
+    """A component of the types that are given: of each there is but one version."""
+    if not isinstance(resource, Component):
+        return resource
+    traits = tuple(dataclasses.replace(t, resolved_trait=t.trait) for t in resource.traits)
+    return dataclasses.replace(resource, resolved_type=resource.type, traits=traits)
 
 
 def to_domain(kind: type[T], message: Any) -> T:
@@ -93,10 +115,12 @@ def check(world: World) -> Iterator[Finding]:
         around = {
             reference.target: object()
             for reference in references_of(resource)
-            if reference.kind not in (Kind.COMPONENT, Kind.SECRET_REFERENCE)
+            if reference.kind not in _GIVEN
         }
         findings = Findings()
         check_references(resource, around | world.resources, findings)
+        if isinstance(resource, Component):
+            check_types(resource, world.resources, findings)
         yield from (world.finding(p, name) for p in (*problems, *findings.problems))
 
 
@@ -112,6 +136,8 @@ def _own(resource: Any, zones: set[str]) -> list[Problem]:
             return validate_project(resource)
         case SecretReference():
             return validate_secret_reference(resource)
+        case ComponentType() | Trait():
+            return validate_defined(resource)
         case _:
             return validate_component(resource, zones)
 
@@ -142,6 +168,7 @@ def cells(world: World, environment: str) -> Iterator[tuple[ResolvedCell, list[F
                 for c in world.of(Component)
                 for target, endpoint in calls_of(c)
             ),
+            world.definitions(),
         )
         for one in found.values():
             yield one.cell, [world.finding(p, p.resource) for p in one.problems]

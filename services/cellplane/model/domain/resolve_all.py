@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cellplane.cell.cell import ResolvedCell
+from cellplane.cell.definition import Definition
 from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Problem
 from cellplane.model.domain.claims import Claim, claims_of
@@ -42,6 +44,7 @@ def resolve_all(
     deployed: Mapping[str, Deployed],
     secrets: Mapping[str, SecretReference],
     grants: frozenset[GrantKey] = frozenset(),
+    definitions: Mapping[str, Definition] = MappingProxyType({}),
 ) -> dict[str, Resolution]:
     """Resolve every component that is deployed in an environment, by name."""
     cells = {name: cell_name(project_of(name), last_segment(environment.name)) for name in deployed}
@@ -72,6 +75,7 @@ def resolve_all(
                     for own, claim in claims[name].items()
                 },
                 grants=grants,
+                definitions=definitions,
             ),
         )
         for name, one in sorted(deployed.items())
@@ -84,10 +88,11 @@ def resolve_cells(
     deployed: Mapping[str, Deployed],
     secrets: Mapping[str, SecretReference],
     grants: frozenset[GrantKey] = frozenset(),
+    definitions: Mapping[str, Definition] = MappingProxyType({}),
 ) -> dict[str, CellResolution]:
     """Resolve every Cell of an environment, by name."""
     by_cell: dict[str, list[Resolution]] = defaultdict(list)
-    for name, one in resolve_all(environment, deployed, secrets, grants).items():
+    for name, one in resolve_all(environment, deployed, secrets, grants, definitions).items():
         by_cell[str(cell_name(project_of(name), last_segment(environment.name)))].append(one)
     found: dict[str, CellResolution] = {}
     for name, resolutions in sorted(by_cell.items()):

@@ -54,10 +54,8 @@ def check(node: Node, scope: Scope) -> Type:  # noqa: PLR0912 - one branch for e
             return Type(kind_of(node.value))
         case Name():
             if node.name not in scope:
-                known = f"there are {_listed(scope)}"
-                raise Wrong(
-                    f'there is no "{node.name}"{_close(node.name, scope)}: {known}', node.start
-                )
+                known = _close(node.name, scope) or f"there are {_listed(scope)}"
+                raise Wrong(f'there is no "{node.name}": {known}', node.start)
             return scope[node.name]
         case Select():
             return BOOL if node.test and _select(node, scope) else _select(node, scope)
@@ -93,10 +91,9 @@ def _select(node: Select, scope: Scope) -> Type:
     if of.fields is None:
         return of.item
     if node.field not in of.fields:
-        known = f"there are {_listed(of.fields)}" if of.fields else "it has none"
-        raise Wrong(
-            f'there is no field "{node.field}"{_close(node.field, of.fields)}: {known}', node.start
-        )
+        there = f"there are {_listed(of.fields)}" if of.fields else "it has none"
+        known = _close(node.field, of.fields) or there
+        raise Wrong(f'there is no field "{node.field}": {known}', node.start)
     return of.fields[node.field]
 
 
@@ -125,8 +122,8 @@ def _call(node: Call, scope: Scope) -> Type:
     table = METHODS if node.method else FUNCTIONS
     function = table.get(node.function)
     if function is None:
-        known = _close(node.function, table) or f": there are {_listed(table)}"
-        raise Wrong(f'there is no function "{node.function}"{known}', node.start)
+        known = _close(node.function, table) or f"there are {_listed(table)}"
+        raise Wrong(f'there is no function "{node.function}": {known}', node.start)
     args = [check(arg, scope) for arg in node.args]
     most, least = len(function.takes), len(function.takes) - function.optional
     if len(args) < least or (len(args) > most and not function.more):
@@ -269,7 +266,7 @@ def _start(node: Node) -> int:
 
 def _close(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f': did you mean "{close[0]}"?' if close else ""
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def _listed(known: Iterable[str]) -> str:

@@ -117,7 +117,8 @@ def _index(node: Index) -> Run:
                 f"the index of a list: found {kind_of(key).value} {show(key)}, expected int", start
             )
         if not 0 <= key < len(value):
-            raise Wrong(f"index {key} of a list with {len(value)} items", start)
+            there = f"expected 0 to {len(value) - 1}" if value else "it is empty"
+            raise Wrong(f"index {key} of a list with {len(value)} items: {there}", start)
         return value[key]
 
     return run

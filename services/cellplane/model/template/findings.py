@@ -24,7 +24,7 @@ class Fault:
     """Name of the definition; empty for the component."""
 
     def __str__(self) -> str:
-        quoted = f"${{{self.expression}}}: " if self.text else ""
+        quoted = f"${{{' '.join(self.expression.split())}}}: " if self.text else ""
         return f"{quoted}{self.message}"
 
     @property

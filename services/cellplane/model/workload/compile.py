@@ -14,7 +14,7 @@ from cellplane.cell.manifest import Compiled, Manifest, Phase, in_order, manifes
 from cellplane.cell.mesh import NAMESPACE_LABEL, is_meshed
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Findings, Problem
-from cellplane.model.template.render import TraitUse, render
+from cellplane.model.template.render import Rendered, TraitUse, render
 from cellplane.model.workload.check import problems
 from cellplane.model.workload.forbidden import forbidden
 from cellplane.model.workload.inputs import inputs_of
@@ -69,10 +69,20 @@ def _namespace(cell: ResolvedCell, plane: DataPlaneProfile) -> Manifest:
 def _component(
     cell: ResolvedCell, component: ResolvedComponent, plane: DataPlaneProfile, findings: Findings
 ) -> Iterator[Manifest]:
-    """The objects of one component, by its type and its traits, with its identity on them."""
+    """The objects of one component, with its identity on them."""
+    rendered = render_component(cell, component, plane)
+    findings.problems.extend(told(fault, findings.resource) for fault in rendered.faults)
+    for made in rendered.objects:
+        yield stamped(cell, component, made.body)
+
+
+def render_component(
+    cell: ResolvedCell, component: ResolvedComponent, plane: DataPlaneProfile
+) -> Rendered:
+    """What the type and the traits of a component make of it, or why they cannot."""
     ships, own = shipped(), component.type
     definition = own.definition if own is not None else None
-    rendered = render(
+    return render(
         compiled(definition) if definition is not None else ships.types[component.kind],
         inputs_of(cell, component, plane),
         parameters=own.parameters if own is not None else {},
@@ -88,6 +98,3 @@ def _component(
         ],
         common=ships.common,
     )
-    findings.problems.extend(told(fault, findings.resource) for fault in rendered.faults)
-    for made in rendered.objects:
-        yield stamped(cell, component, made.body)

@@ -124,6 +124,7 @@ SCOPE: Final[Mapping[str, Type]] = MappingProxyType(
             )
         ),
         "standard": map_of(ANY),
+        "instance": STRING,
     }
 )
 """The types of all that expressions see, beside parameters."""
@@ -165,6 +166,8 @@ def inputs_of(
             "stable": stable_labels(cell, part),
             "selector": labels.component_selector(part),
         },
+        # Of a trait: the id that its component gave it.
+        "instance": "",
         "workload": _workload(cell, component),
         "endpoints": [_endpoint(e) for e in sorted(component.endpoints, key=lambda e: e.endpoint)],
         "connections": [
