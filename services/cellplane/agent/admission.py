@@ -62,6 +62,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "cert-manager.io": frozenset({"Certificate", "Issuer"}),
     "security.istio.io": frozenset({"AuthorizationPolicy", "PeerAuthentication"}),
     "external-secrets.io": frozenset({"ExternalSecret"}),
+    "generators.external-secrets.io": frozenset({"Password"}),
 }
 
 CLUSTER_KINDS: Final = frozenset({"CiliumClusterwideNetworkPolicy", "GatewayClass"})

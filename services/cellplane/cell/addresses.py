@@ -87,6 +87,11 @@ def secret_name(component: str, secret_reference: str) -> str:
     return kube_name(component, last_segment(secret_reference))
 
 
+def outputs_secret(component: str) -> str:
+    """Secret with the outputs of a managed resource: made on the data plane, and read there."""
+    return kube_name(component, "outputs")
+
+
 def public_hosts(frame: CellFrame, endpoint: ResolvedEndpoint) -> tuple[str, ...]:
     """Hosts under which the northbound gateway serves an endpoint; each once."""
     own = endpoint.hostname or f"{kube_name(frame.project)}.{frame.public_domain}"

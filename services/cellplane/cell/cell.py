@@ -28,6 +28,8 @@ class Injection:
     url: str = ""
     host: str = ""
     port: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """By variable: the output of a managed resource that it gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ TABLE: Final[dict[str, Entry]] = {
     "impact": Entry("cellplane.cli.impact", "impact", "Show who breaks if something goes."),
     "render": Entry("cellplane.cli.type", "render", "Show what a component becomes, offline."),
     "placement": Entry("cellplane.cli.placement", "app", "Explain where Cells are."),
+    "preview": Entry("cellplane.cli.preview", "app", "Try branches in own environments."),
     "promote": Entry("cellplane.cli.promote", "promote", "Take a project to an environment."),
     "refuse": Entry("cellplane.cli.approve", "refuse", "Refuse a promotion: it ends."),
     "restore": Entry("cellplane.cli.backup", "restore", "Put the databases of a backup back."),

@@ -17,6 +17,7 @@ from cellplane.api.model.v1 import (
 )
 from cellplane.cell.problem import Problem
 from cellplane.model.convert import Codecs, release_of
+from cellplane.model.domain.claimed import shipped_type
 from cellplane.model.domain.default import organization_domain, public_domain
 from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
 from cellplane.model.domain.references import Resource
@@ -25,6 +26,7 @@ from cellplane.model.domain.resources import (
     ComponentType,
     DeploymentPipeline,
     Environment,
+    ResourceType,
     Trait,
 )
 from cellplane.model.domain.types import Defined
@@ -82,6 +84,8 @@ class Batch:
         uploads: Mapping[str, Mapping[str, api_schema_pb2.ApiSchema]] = MappingProxyType({}),
         versions: Mapping[str, Any] = MappingProxyType({}),
         cause: Cause = DIRECT,
+        *,
+        is_preview: bool = False,
     ) -> None:
         self.cause = cause
         """Why its deployments change."""
@@ -99,6 +103,8 @@ class Batch:
             for release in (release_of(change.new),)
         }
         """Releases that the batch's components are; those that exist, too."""
+        self.is_preview = is_preview
+        """Whether a preview is brought about: its environment is in no pipeline."""
         self._versions = versions
         """New versions of types and traits."""
         self.uploads = uploads
@@ -154,6 +160,11 @@ class Batch:
             self._domain[name] = self._codecs.resource(kind, message.snapshot)
         found = self._domain[name]
         return found if isinstance(found, ComponentType | Trait) else None
+
+    def resource_type(self, name: str) -> ResourceType | None:
+        """A type of managed resources: the organization's own, or the one that comes along."""
+        own = self.resource(Kind.RESOURCE_TYPE, name) if self.is_there(name) else None
+        return own if isinstance(own, ResourceType) else shipped_type(name)
 
     def before(self, change: Change) -> Resource | None:
         """A resource of the domain, as it was before the batch; converted once."""

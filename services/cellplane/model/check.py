@@ -21,6 +21,13 @@ from cellplane.model.batch import (
 from cellplane.model.catalog.check import SchemaChecker
 from cellplane.model.compliance import Admission
 from cellplane.model.convert import Codecs
+from cellplane.model.domain.claimed import (
+    check_claim,
+    check_outputs,
+    is_claim,
+    twin_of,
+    validate_resource_type,
+)
 from cellplane.model.domain.default import override
 from cellplane.model.domain.gates import doors
 from cellplane.model.domain.kinds import (
@@ -42,6 +49,8 @@ from cellplane.model.domain.resources import (
     EventSubscription,
     Organization,
     Project,
+    ResourceClaim,
+    ResourceType,
     SecretReference,
     Trait,
 )
@@ -99,6 +108,7 @@ class Checker:
                 if resource is not None:
                     good.append((change, resource))
                     found[change.name] += self._validate(resource)
+                    found[change.name] += _check_own(change)
         # What is stored refers to what is there: deleting and hiding see to that.
         fresh = [(c, r) for c, r in good if not _is_settled(batch, batch.before(c), r)]
         await self._look_up(tx, batch, fresh)
@@ -110,6 +120,7 @@ class Checker:
                 self._check_deployment(batch, resource, findings)
             if isinstance(resource, Component):
                 self._check_types(batch, resource, findings)
+        await self._check_claims(tx, batch, good, found)
         for name, problem in (
             *await self._check_callers(tx, batch),
             *await self._schemas.check(tx, batch),
@@ -141,6 +152,10 @@ class Checker:
                 return validate_secret_reference(resource)
             case Component():
                 return validate_component(resource, self._zones)
+            case ResourceType():
+                return validate_resource_type(resource)
+            case ResourceClaim():
+                return []
             case ComponentType() | Trait():
                 return validate_defined(resource)
             case Deployment():
@@ -178,6 +193,39 @@ class Checker:
     def _check_types(self, batch: Batch, component: Component, findings: Findings) -> None:
         found = {name: batch.defined(name) for name in versions_of(component)}
         check_types(component, {n: d for n, d in found.items() if d is not None}, findings)
+
+    async def _check_claims(
+        self,
+        tx: Transaction,
+        batch: Batch,
+        good: list[tuple[Change, Resource]],
+        found: dict[str, list[Problem]],
+    ) -> None:
+        """Claims against their types, components against what they are to get of claims."""
+        wanted = {r.target for _, resource in good for r in references_of(resource)}
+        claims = {c.name for c, r in good if isinstance(r, ResourceClaim)}
+        claims |= {name for name in wanted if is_claim(name)}
+        mine = [c.name for c, r in good if isinstance(r, Component | ResourceClaim)]
+        twins = {name: twin_of(name) for name in mine if batch.by_name[name].old is None}
+        await batch.look_up(tx, {*claims, *twins.values()})
+        there = {n: batch.resource(Kind.RESOURCE_CLAIM, n) for n in claims}
+        known = {n: c for n, c in there.items() if isinstance(c, ResourceClaim)}
+        await batch.look_up(tx, {claim.type for claim in known.values()})
+        types = {c.type: own for c in known.values() if (own := batch.resource_type(c.type))}
+        for change, resource in good:
+            findings = Findings(found[change.name])
+            if isinstance(resource, Component):
+                check_outputs(resource, known, types, findings)
+            elif isinstance(resource, ResourceClaim) and resource.type in types:
+                check_claim(resource, types[resource.type], findings)
+            twin = twins.get(change.name)
+            if twin is not None and batch.is_there(twin):
+                findings.at("name").add(
+                    "NAME_COLLISION",
+                    f'"{twin}" is there, and their objects would have the same names: choose '
+                    "another id",
+                    value=change.name,
+                )
 
     async def _placed(self, tx: Transaction, batch: Batch) -> list[tuple[str, str, Component]]:
         """What a batch deploys: the resource that says so, the environment, the component there.
@@ -225,6 +273,8 @@ class Checker:
             if project is not None
             else None
         )
+        if batch.is_preview:
+            pipeline = None
         if isinstance(pipeline, DeploymentPipeline) and batch.cause.is_direct:
             self._check_doors(batch, pipeline, deployment, environment, findings)
         if isinstance(pipeline, DeploymentPipeline) and environment not in edges(pipeline):
@@ -323,9 +373,25 @@ class _Known(dict[str, object]):
     def get(self, key: str, default: object = None) -> object:
         if ids(Kind.COMPONENT, key) is not None:
             return self._batch.component(key) or default
+        if ids(Kind.RESOURCE_TYPE, key) is not None:
+            return self._batch.resource_type(key) or default
         if ids(Kind.SECRET_REFERENCE, key) is not None:
             return self._batch.resource(Kind.SECRET_REFERENCE, key) or default
         return self._batch.message(key) or default
+
+
+def _check_own(change: Change) -> list[Problem]:
+    """What stands for a preview is changed through that alone."""
+    if change.kind is not Kind.ENVIRONMENT or not (change.old and change.old.preview):
+        return []
+    findings = Findings()
+    findings.at("name").add(
+        "OF_A_PREVIEW",
+        f'environment "{change.name}" is of preview "{change.old.preview}": change that, or its '
+        "template",
+        value=change.name,
+    )
+    return findings.problems
 
 
 def _is_settled(batch: Batch, before: Resource | None, after: Resource) -> bool:

@@ -24,6 +24,7 @@ from cellplane.cell.problem import Invalid, Problem, Severity
 from cellplane.cell.rules import OwnedRules
 from cellplane.model.batch import Batch
 from cellplane.model.convert import Codecs
+from cellplane.model.domain.claimed import is_claim
 from cellplane.model.domain.kinds import Kind, cell_name, organization_of, project_of
 from cellplane.model.domain.resolve import Deployed
 from cellplane.model.domain.resources import Component, Deployment, Environment, Organization
@@ -105,7 +106,8 @@ class Compliance:
 
     async def deployed(self, tx: Transaction, environment: str) -> dict[str, Component | None]:
         """Every component that is deployed in an environment, as it is there."""
-        names = await self._repository.components_in(tx, environment)
+        every = await self._repository.components_in(tx, environment)
+        names = [name for name in every if not is_claim(name)]
         rows = await self._repository.read_deployed(tx, environment, names)
         return {
             name: self._codecs.component_of(row.written)

@@ -27,9 +27,12 @@ from cellplane.api.model.v1 import (
     gate_pb2,
     operation_pb2,
     organization_pb2,
+    preview_pb2,
     project_pb2,
     promotion_pb2,
     release_pb2,
+    resource_claim_pb2,
+    resource_type_pb2,
     secret_reference_pb2,
     trait_pb2,
     trait_version_pb2,
@@ -50,6 +53,8 @@ from cellplane.model.domain.resources import (
     EventSubscription,
     Organization,
     Project,
+    ResourceClaim,
+    ResourceType,
     SecretReference,
     Trait,
 )
@@ -89,6 +94,9 @@ MESSAGES: Final[Mapping[Kind, type[Message]]] = MappingProxyType(
         Kind.ACCESS_GRANT: access_grant_pb2.AccessGrant,
         Kind.OPERATION: operation_pb2.Operation,
         Kind.EVENT_SUBSCRIPTION: event_subscription_pb2.EventSubscription,
+        Kind.PREVIEW: preview_pb2.Preview,
+        Kind.RESOURCE_TYPE: resource_type_pb2.ResourceType,
+        Kind.RESOURCE_CLAIM: resource_claim_pb2.ResourceClaim,
     }
 )
 KINDS: Final[Mapping[str, type[Message]]] = MappingProxyType(
@@ -122,11 +130,21 @@ class Codecs:
         self.requirement = Codec(PlacementRequirement, placement_pb2.PlacementRequirement)
         self.resolved = Codec(ResolvedComponent, resolved_cell_pb2.ResolvedComponent)
         self._resources: dict[Kind, Codec[Any, Any]] = {
-            Kind.ORGANIZATION: Codec(Organization, organization_pb2.Organization, ignore=STANDARD),
+            Kind.ORGANIZATION: Codec(
+                Organization,
+                organization_pb2.Organization,
+                ignore=STANDARD | {"preview_quota"},
+            ),
             Kind.ENVIRONMENT: Codec(
                 Environment,
                 environment_pb2.Environment,
-                ignore=STANDARD | {"effective_public_domain", "effective_organization_domain"},
+                ignore=STANDARD
+                | {
+                    "effective_public_domain",
+                    "effective_organization_domain",
+                    "preview",
+                    "preview_policy",
+                },
             ),
             Kind.DEPLOYMENT_PIPELINE: Codec(
                 DeploymentPipeline, deployment_pipeline_pb2.DeploymentPipeline, ignore=STANDARD
@@ -137,7 +155,7 @@ class Codecs:
                 ignore=STANDARD | {"version", "description"},
             ),
             Kind.TRAIT: Codec(Trait, trait_pb2.Trait, ignore=STANDARD | {"version", "description"}),
-            Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD),
+            Kind.PROJECT: Codec(Project, project_pb2.Project, ignore=STANDARD | {"preview_quota"}),
             Kind.EVENT_SUBSCRIPTION: Codec(
                 EventSubscription,
                 event_subscription_pb2.EventSubscription,
@@ -150,6 +168,12 @@ class Codecs:
                     "dead_letter_count",
                     "last_delivery_time",
                 },
+            ),
+            Kind.RESOURCE_TYPE: Codec(
+                ResourceType, resource_type_pb2.ResourceType, ignore=STANDARD | {"description"}
+            ),
+            Kind.RESOURCE_CLAIM: Codec(
+                ResourceClaim, resource_claim_pb2.ResourceClaim, ignore=STANDARD
             ),
             Kind.SECRET_REFERENCE: Codec(
                 SecretReference, secret_reference_pb2.SecretReference, ignore=STANDARD

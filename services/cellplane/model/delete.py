@@ -7,7 +7,7 @@ force.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from cellplane.cell.problem import FailedPrecondition, Precondition
@@ -15,6 +15,7 @@ from cellplane.model.batch import Batch, Change
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import Kind
 from cellplane.model.effects import Effects
+from cellplane.model.previews import Previews
 from cellplane.model.records import Record, Records
 from cellplane.model.repository import Repository
 from cellplane.store.database import Transaction
@@ -90,12 +91,18 @@ class Deleter:
     """Deletes resources inside of transactions."""
 
     def __init__(
-        self, codecs: Codecs, repository: Repository, records: Records, effects: Effects
+        self,
+        codecs: Codecs,
+        repository: Repository,
+        records: Records,
+        effects: Effects,
+        previews: Previews,
     ) -> None:
         self._codecs = codecs
         self._repository = repository
         self._records = records
         self._effects = effects
+        self._previews = previews
 
     async def plan(self, tx: Transaction, record: Record, *, force: bool) -> Plan:
         """What deleting a resource would do, with everything that stands in the way."""
@@ -130,6 +137,11 @@ class Deleter:
         plan = await self.plan(tx, record, force=force)
         if plan.obstacles:
             raise _in_the_way(record.stored.name, plan.obstacles)
+        previews = [r for r in (record, *plan.below) if r.kind is Kind.PREVIEW]
+        for one in previews:
+            await self._previews.end(tx, one)
+        if previews:
+            plan = replace(plan, below=await self._records.below(tx, record.stored.name))
         # A Cell goes with the last of its deployments, while its environment is still there; an
         # entry of the catalog with the last that offers it.
         derived = (Kind.CELL, Kind.CATALOG_ENTRY)

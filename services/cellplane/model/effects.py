@@ -25,7 +25,8 @@ from cellplane.model.batch import (
 )
 from cellplane.model.catalog.effects import Catalog
 from cellplane.model.convert import Codecs
-from cellplane.model.domain.default import override
+from cellplane.model.domain.claimed import is_claim
+from cellplane.model.domain.default import override, without_hostnames
 from cellplane.model.domain.kinds import (
     Kind,
     cell_name,
@@ -102,6 +103,7 @@ class Effects:
         moves = await self._moves(tx, batch, deployments)
         frames = await self._frames(tx, batch)
         secrets = await self._secrets(tx, batch)
+        claims = await self._claims(tx, batch)
         ruled = {c.name for c in batch.changes if _has_new_rules(c)}
         shifts = {
             environment: Shift(
@@ -110,9 +112,10 @@ class Effects:
                 secrets=secrets.get(environment, {}),
                 everything=environment in batch.by_name
                 and _has_new_domain(batch.by_name[environment]),
+                claims=frozenset(claims.get(environment, ())),
                 rules=bool(ruled & {environment, organization_of(environment)}),
             )
-            for environment in moves.keys() | frames.keys() | secrets.keys()
+            for environment in moves.keys() | frames.keys() | secrets.keys() | claims.keys()
         }
         await self._resolver.settle(tx, batch, shifts)
         await self._catalog.settle(tx, batch, moves)
@@ -194,6 +197,7 @@ class Effects:
         await batch.look_up(
             tx, [d.new.release for d in deployments if d.new and not batch.is_there(d.new.release)]
         )
+        await batch.look_up(tx, {_environment_of(d.name) for d in deployments})
         moves: dict[str, dict[str, Deployed | None]] = defaultdict(dict)
         for change in deployments:
             component, _, environment_id = change.name.rpartition("/deployments/")
@@ -206,6 +210,9 @@ class Effects:
             if not isinstance(written, Deployment) or release is None:
                 raise ValueError(f'release "{change.new.release}" is not there')
             snapshot = self._codecs.component.to_domain(release.snapshot)
+            place = batch.message(environment)
+            if place is not None and place.preview:
+                snapshot = without_hostnames(snapshot)
             moves[environment][component] = Deployed(
                 release=change.new.release.rsplit("/", 1)[-1],
                 component=override(snapshot, written.overrides),
@@ -240,6 +247,19 @@ class Effects:
                 project = project_of(change.name)
                 for cell in await self._repository.cell_names(tx, project=project):
                     found[_environment_of(cell)][change.name] = keys
+        return found
+
+    async def _claims(self, tx: Transaction, batch: Batch) -> dict[str, set[str]]:
+        """Resource claims that a batch changes, or the type of, by environment of a Cell."""
+        claims = {c.name for c in batch.of_kind(Kind.RESOURCE_CLAIM)}
+        types = {c.name for c in batch.of_kind(Kind.RESOURCE_TYPE)}
+        if types:
+            mentions = await self._repository.read_mentions(tx, types)
+            claims |= {m.source for m in mentions if is_claim(m.source)}
+        found: dict[str, set[str]] = defaultdict(set)
+        for name in sorted(claims):
+            for cell in await self._repository.cell_names(tx, project=project_of(name)):
+                found[_environment_of(cell)].add(name)
         return found
 
     async def _refuse_collisions(

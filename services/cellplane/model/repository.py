@@ -235,14 +235,11 @@ class Repository:
 
     async def has_secrets(self, tx: Transaction, environment: str, project: str) -> bool:
         """Tell whether anything of a project that is deployed in an environment reads a secret."""
-        below = f"{project}/secretReferences/"
+        places = [f"{project}/{kind}" for kind in ("secretReferences", "resourceClaims")]
+        below = (sa.and_(calls.c.target > f"{p}/", calls.c.target < f"{p}0") for p in places)
         query = (
             sa.select(calls.c.target)
-            .where(
-                calls.c.environment == environment,
-                calls.c.target > below,
-                calls.c.target < f"{below[:-1]}0",
-            )
+            .where(calls.c.environment == environment, sa.or_(*below))
             .limit(1)
         )
         return (await tx.execute(query)).first() is not None

@@ -18,10 +18,12 @@ from cellplane.model.batch import Batch
 from cellplane.model.catalog.in_force import read_grants
 from cellplane.model.compliance import Compliance
 from cellplane.model.convert import Codecs
+from cellplane.model.domain.claimed import as_component, definition_of_type, is_claim
 from cellplane.model.domain.claims import Claim, claims_of
 from cellplane.model.domain.kinds import Kind, cell_name, project_of
 from cellplane.model.domain.resolve import (
     ANY_ENDPOINT,
+    ANY_PORT,
     Deployed,
     EndpointKey,
     Surroundings,
@@ -32,7 +34,7 @@ from cellplane.model.domain.resolve import (
     touched_endpoints,
     touched_targets,
 )
-from cellplane.model.domain.resources import Component, Environment, SecretReference
+from cellplane.model.domain.resources import Component, Environment, ResourceClaim, SecretReference
 from cellplane.model.domain.secrets import ALL_KEYS, secrets_of
 from cellplane.model.domain.types import definition_of, versions_of
 from cellplane.model.metrics import ResolutionMetrics
@@ -57,6 +59,8 @@ class Shift:
     """Whether every component must be looked at again."""
     again: frozenset[str] = frozenset()
     """Components that must be looked at again, as they are."""
+    claims: frozenset[str] = frozenset()
+    """Resource claims that must be looked at again: theirs, or their types, changed."""
     rules: bool = False
     """Whether rules of the platform changed that hold here."""
 
@@ -70,6 +74,8 @@ class _Scene:
     rows: dict[str, DeployedRow] = field(default_factory=dict)
     components: dict[str, Component | None] = field(default_factory=dict)
     """As they are deployed after the change; ``None`` if not at all."""
+    moves: dict[str, Deployed | None] = field(default_factory=dict)
+    """What moves: what a shift says, and managed resources that follow."""
 
 
 class Resolver:
@@ -105,9 +111,9 @@ class Resolver:
             return
         scene = _Scene(name=name, environment=owners.environment)
         changed: list[DeployedRow] = []
-        if shift.moves or shift.secrets or shift.everything or shift.again:
-            affected = await self._spread(tx, scene, shift)
-            changed = await self._resolve(tx, batch, scene, shift.moves, affected)
+        if shift.moves or shift.secrets or shift.everything or shift.again or shift.claims:
+            affected = await self._spread(tx, batch, scene, shift)
+            changed = await self._resolve(tx, batch, scene, scene.moves, affected)
             self._metrics.resolved(name, affected, [row.component for row in changed])
             known = scene.rows.keys()
             await self._repository.write_deployed(tx, changed, known)
@@ -120,9 +126,10 @@ class Resolver:
         )
         await self._whole.settle(tx, owners, cells, changed)
 
-    async def _spread(self, tx: Transaction, scene: _Scene, shift: Shift) -> set[str]:
+    async def _spread(self, tx: Transaction, batch: Batch, scene: _Scene, shift: Shift) -> set[str]:
         """Everything that a shift touches; the indices are as after it."""
-        moves = dict(shift.moves)
+        moves = scene.moves
+        moves.update(shift.moves)
         if shift.everything:
             moved = {*moves, *await self._repository.components_in(tx, scene.name)}
         else:
@@ -131,16 +138,15 @@ class Resolver:
         before = dict(scene.components)
         for component, deployed in moves.items():
             scene.components[component] = deployed.component if deployed else None
+        await self._claim(tx, batch, scene, shift, before)
+        moved |= moves.keys()
         affected = set(moved)
         touched: dict[str, frozenset[str]] = {}
-        called: dict[str, Collection[EndpointKey]] = {}
         for component in moved:
             old, new = before.get(component), scene.components.get(component)
             if endpoints := touched_endpoints(old, new):
                 touched[component] = endpoints
             affected |= touched_targets(old, new)
-            if needs_of(old) != needs_of(new):
-                called[component] = needs_of(new)
         touched |= shift.secrets
         if touched:
             for caller, target, part in await self._repository.read_callers(
@@ -148,9 +154,55 @@ class Resolver:
             ):
                 if part == ALL_KEYS or touched[target] & {part, ANY_ENDPOINT, ALL_KEYS}:
                     affected.add(caller)
-        await self._repository.write_calls(tx, scene.name, called)
         affected |= await self._reroute(tx, scene, moved, before, again=shift.everything)
         return affected
+
+    async def _claim(
+        self,
+        tx: Transaction,
+        batch: Batch,
+        scene: _Scene,
+        shift: Shift,
+        before: dict[str, Component | None],
+    ) -> None:
+        """Bring the index of needs up to date; what is claimed moves with who connects to it."""
+        called: dict[str, Collection[EndpointKey]] = {}
+        claims = set(shift.claims)
+        for name, was in before.items():
+            old, new = needs_of(was), needs_of(scene.components.get(name))
+            if old != new:
+                called[name] = new
+                claims |= {target for target, _ in old ^ new if is_claim(target)}
+        await self._repository.write_calls(tx, scene.name, called)
+        if not claims:
+            return
+        await self._load(tx, scene, claims)
+        wanted = {t for _, t, _ in await self._repository.read_callers(tx, scene.name, claims)}
+        made = await self._made(tx, batch, scene, wanted)
+        for name in sorted(claims):
+            before[name] = scene.components.get(name)
+            component = made.get(name)
+            if before[name] is None and component is None:
+                continue
+            scene.moves[name] = (
+                None if component is None else Deployed(release="", component=component)
+            )
+            scene.components[name] = component
+
+    async def _made(
+        self, tx: Transaction, batch: Batch, scene: _Scene, claims: Collection[str]
+    ) -> dict[str, Component]:
+        """What claims become in this environment; those that lead nowhere become nothing."""
+        await batch.look_up(tx, claims)
+        found = {n: batch.resource(Kind.RESOURCE_CLAIM, n) for n in claims if batch.is_there(n)}
+        own = {n: claim for n, claim in found.items() if isinstance(claim, ResourceClaim)}
+        await batch.look_up(tx, {claim.type for claim in own.values()})
+        types = {claim.type: batch.resource_type(claim.type) for claim in own.values()}
+        return {
+            name: as_component(claim, kind, scene.environment)
+            for name, claim in own.items()
+            if (kind := types[claim.type]) is not None
+        }
 
     async def _reroute(
         self,
@@ -215,8 +267,8 @@ class Resolver:
                         if (provider := scene.components.get(target))
                     },
                     callers={
-                        e.endpoint: frozenset(callers.get((name, e.endpoint), ()))
-                        for e in component.endpoints
+                        part: frozenset(callers.get((name, part), ()))
+                        for part in (ANY_PORT, *(e.endpoint for e in component.endpoints))
                     },
                     secrets=secrets,
                     definitions={
@@ -284,8 +336,12 @@ class Resolver:
         """Versions of types and traits that these components are made of, by name."""
         names = {name for component in components for name in versions_of(component)}
         await batch.look_up(tx, names)
+        claimed = {n: own for n in names if (own := batch.resource_type(n)) is not None}
+        names -= claimed.keys()
         found = {name: batch.defined(name) for name in sorted(names)}
-        return {n: definition_of(n, defined) for n, defined in found.items() if defined}
+        return {n: definition_of(n, defined) for n, defined in found.items() if defined} | {
+            n: definition_of_type(n, own) for n, own in claimed.items()
+        }
 
     async def _load(
         self,

@@ -30,11 +30,14 @@ from cellplane.api.model.v1 import (
     operation_pb2_grpc,
     organization_pb2_grpc,
     platform_rules_pb2_grpc,
+    preview_pb2_grpc,
     project_pb2_grpc,
     promotion_pb2_grpc,
     release_pb2_grpc,
     resource_change_pb2_grpc,
+    resource_claim_pb2_grpc,
     resource_pb2_grpc,
+    resource_type_pb2_grpc,
     secret_reference_pb2_grpc,
     trait_pb2_grpc,
     trait_version_pb2_grpc,
@@ -63,6 +66,7 @@ from cellplane.model.domain.kinds import COLLECTIONS
 from cellplane.model.effects import Effects
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.operations import Operations
+from cellplane.model.previews import Previews, end_previews
 from cellplane.model.promotions.facts import Facts
 from cellplane.model.promotions.history import History as DeploymentHistory
 from cellplane.model.promotions.lifecycle import Promotions
@@ -75,8 +79,10 @@ from cellplane.model.records import Records
 from cellplane.model.repository import Repository
 from cellplane.model.resolution import Resolver
 from cellplane.model.service_cells import CellService
+from cellplane.model.service_claims import ResourceClaimService, ResourceTypeService
 from cellplane.model.service_events import EventSubscriptionService
 from cellplane.model.service_operations import DeletionService, LongRunning, OperationService
+from cellplane.model.service_previews import PreviewService
 from cellplane.model.service_resources import ResourceService
 from cellplane.model.service_rules import PlatformRuleService
 from cellplane.model.service_standard import (
@@ -193,7 +199,8 @@ async def serve_model(
     )
     transactions = Transactions(database=database, resources=resources, clock=clock)
     tokens = PageTokens(key)
-    deleter = Deleter(codecs, repository, records, effects)
+    previews = Previews(codecs, repository, records, resources, checker, effects)
+    deleter = Deleter(codecs, repository, records, effects, previews)
     types = Types(codecs, records, repository)
     writes = Writes(
         transactions=transactions,
@@ -233,6 +240,7 @@ async def serve_model(
         _running(Loop(name="events", body=deliverer.run, clock=clock)),
         _running(ending),
         _running(Loop(name="promotions", body=promoting.run, clock=clock)),
+        _running(Loop(name="previews", body=lambda: end_previews(previews, database), clock=clock)),
     ):
         for name, add, servicer in (
             (
@@ -358,6 +366,21 @@ async def serve_model(
                 "AccessGrantService",
                 access_grant_pb2_grpc.add_AccessGrantServiceServicer_to_server,
                 AccessGrantService(writes, transactions, records, grants),
+            ),
+            (
+                "ResourceTypeService",
+                resource_type_pb2_grpc.add_ResourceTypeServiceServicer_to_server,
+                ResourceTypeService(writes),
+            ),
+            (
+                "ResourceClaimService",
+                resource_claim_pb2_grpc.add_ResourceClaimServiceServicer_to_server,
+                ResourceClaimService(writes),
+            ),
+            (
+                "PreviewService",
+                preview_pb2_grpc.add_PreviewServiceServicer_to_server,
+                PreviewService(writes, previews),
             ),
             (
                 "PlatformRuleService",

@@ -106,6 +106,14 @@ compliance = sa.Table(
     sa.Index("compliance_cell", "cell"),
 )
 
+preview_ends = sa.Table(
+    "preview_ends",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("expire_time", UtcTime, nullable=False),
+    sa.Index("preview_ends_expire_time", "expire_time"),
+)
+
 catalog_offers = sa.Table(
     "catalog_offers",
     metadata,

@@ -202,7 +202,7 @@ class Whole:
         self, tx: Transaction, row: CellRow, fresh: Sequence[ResolvedComponent]
     ) -> tuple[str, ...]:
         """What follows from the components: whoever cannot fetch secrets is not chosen."""
-        if any(component.secrets for component in fresh):
+        if any(_needs_secrets(component) for component in fresh):
             return (EXTERNAL_SECRETS,)
         before = self._codecs.requirement_of(row.requirement) if row.requirement else None
         if before is None or EXTERNAL_SECRETS not in before.capabilities:
@@ -268,6 +268,13 @@ class Whole:
             if same == cell:
                 return
         await self._records.write(tx, cell, record.stored if record else None)
+
+
+def _needs_secrets(component: ResolvedComponent) -> bool:
+    """Managed resources have passwords, which the same operator makes."""
+    own = component.type.definition if component.type is not None else None
+    makes = own.resources if own is not None else ()
+    return bool(component.secrets) or any(r.manifest.get("kind") == "ExternalSecret" for r in makes)
 
 
 def _project_of(cell: str) -> str:

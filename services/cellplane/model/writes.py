@@ -59,6 +59,9 @@ _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "accessGrants": "access_grant",
         "operations": "operation",
         "eventSubscriptions": "event_subscription",
+        "previews": "preview",
+        "resourceTypes": "resource_type",
+        "resourceClaims": "resource_claim",
     }
 )
 

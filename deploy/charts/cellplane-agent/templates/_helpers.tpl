@@ -75,4 +75,6 @@ groups:
     resources: [certificates]
   - group: external-secrets.io
     resources: [externalsecrets]
+  - group: generators.external-secrets.io
+    resources: [passwords]
 {{- end -}}

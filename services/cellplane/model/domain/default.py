@@ -197,6 +197,16 @@ def override(component: Component, overrides: Overrides | None) -> Component:
     )
 
 
+def without_hostnames(component: Component) -> Component:
+    """The component under the host that is made for it: chosen ones are another environment's."""
+    return replace(
+        component,
+        endpoints=tuple(
+            replace(e, hostname="", additional_hostnames=()) for e in component.endpoints
+        ),
+    )
+
+
 def _override_resources(written: Resources | None, own: Resources | None) -> Resources | None:
     if own is None or written is None:
         return own or written

@@ -36,6 +36,9 @@ class Kind(Enum):
     ACCESS_GRANT = "AccessGrant"
     OPERATION = "Operation"
     EVENT_SUBSCRIPTION = "EventSubscription"
+    PREVIEW = "Preview"
+    RESOURCE_TYPE = "ResourceType"
+    RESOURCE_CLAIM = "ResourceClaim"
 
 
 _PROJECT: Final = ("organizations", "projects")
@@ -62,6 +65,9 @@ COLLECTIONS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
         Kind.ACCESS_GRANT: (*_COMPONENT, "accessGrants"),
         Kind.OPERATION: ("organizations", "operations"),
         Kind.EVENT_SUBSCRIPTION: ("organizations", "eventSubscriptions"),
+        Kind.PREVIEW: (*_PROJECT, "previews"),
+        Kind.RESOURCE_TYPE: ("organizations", "resourceTypes"),
+        Kind.RESOURCE_CLAIM: (*_PROJECT, "resourceClaims"),
     }
 )
 _KINDS: Final = MappingProxyType({v: k for k, v in COLLECTIONS.items()})
@@ -74,6 +80,8 @@ APPLICABLE: Final = (
     Kind.COMPONENT_TYPE,
     Kind.PROJECT,
     Kind.SECRET_REFERENCE,
+    Kind.RESOURCE_TYPE,
+    Kind.RESOURCE_CLAIM,
     Kind.COMPONENT,
     Kind.DEPLOYMENT,
     Kind.EVENT_SUBSCRIPTION,

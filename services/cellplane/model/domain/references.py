@@ -32,9 +32,10 @@ from cellplane.model.domain.resources import (
     Endpoint,
     Environment,
     EventSubscription,
-    ManagedResource,
     Organization,
     Project,
+    ResourceClaim,
+    ResourceType,
     SecretReference,
     Trait,
 )
@@ -48,6 +49,8 @@ Resource: TypeAlias = (
     | SecretReference
     | EventSubscription
     | ComponentType
+    | ResourceType
+    | ResourceClaim
     | Trait
     | Component
     | Deployment
@@ -71,7 +74,9 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
         case Organization():
             return ()
         case Environment():
-            return (_parent(Kind.ORGANIZATION, resource.name),)
+            own = resource.template
+            like = (Reference(field="template", kind=Kind.ENVIRONMENT, target=own),) if own else ()
+            return (_parent(Kind.ORGANIZATION, resource.name), *like)
         case DeploymentPipeline():
             return (_parent(Kind.ORGANIZATION, resource.name), *_environments(resource))
         case Project():
@@ -85,6 +90,10 @@ def references_of(resource: Resource) -> tuple[Reference, ...]:
             )
         case EventSubscription():
             return (_parent(Kind.ORGANIZATION, resource.name),)
+        case ResourceType():
+            return (_parent(Kind.ORGANIZATION, resource.name),)
+        case ResourceClaim():
+            return (_parent(Kind.PROJECT, resource.name), *_claimed(resource))
         case SecretReference():
             return (_parent(Kind.PROJECT, resource.name), *_places(resource))
         case Component():
@@ -134,6 +143,16 @@ def _places(reference: SecretReference) -> Iterable[Reference]:
         )
 
 
+def _claimed(claim: ResourceClaim) -> Iterable[Reference]:
+    yield Reference(field="type", kind=Kind.RESOURCE_TYPE, target=claim.type)
+    for index, place in enumerate(claim.environments):
+        yield Reference(
+            field=f"environments[{index}].environment",
+            kind=Kind.ENVIRONMENT,
+            target=place.environment,
+        )
+
+
 def _secrets(uses: Iterable[SecretUse]) -> Iterable[Reference]:
     for use in uses:
         yield Reference(
@@ -152,6 +171,12 @@ def _override_uses(deployment: Deployment) -> Iterable[SecretUse]:
 def _connections(connections: Iterable[Connection]) -> Iterable[Reference]:
     for index, connection in enumerate(connections):
         target = connection.component_endpoint
+        if connection.managed_resource is not None:
+            yield Reference(
+                field=f"connections[{index}].managed_resource.resource",
+                kind=Kind.RESOURCE_CLAIM,
+                target=connection.managed_resource.resource,
+            )
         if target is not None:
             yield Reference(
                 field=f"connections[{index}].component_endpoint.component",
@@ -251,16 +276,6 @@ def check_offers(provider: Component, used: ComponentEndpoint, at: Findings) -> 
             f'through endpoint "{used.endpoint}": {where}',
             value=offer,
         )
-
-
-def check_managed(managed: ManagedResource, at: Findings) -> None:
-    """A managed resource is one that something provides; nothing does yet. *at* is its place."""
-    at.at("resource").add(
-        "RESOURCE_NOT_AVAILABLE",
-        f'managed resource "{managed.resource}" is not available: nothing provides managed '
-        "resources here; run it as a component, or connect to an external host",
-        value=managed.resource,
-    )
 
 
 def check_reach(caller: str, target: Component, endpoint: str, at: Findings) -> Endpoint | None:

@@ -39,7 +39,7 @@ from cellplane.model.domain.default import (
 )
 from cellplane.model.domain.kinds import project_of
 from cellplane.model.domain.offers import offers_of
-from cellplane.model.domain.references import check_managed, check_offers, check_reach
+from cellplane.model.domain.references import check_offers, check_reach
 from cellplane.model.domain.resources import (
     Component,
     Connection,
@@ -57,6 +57,8 @@ EndpointKey: TypeAlias = tuple[str, str]
 """Name of a component, and id of its endpoint."""
 ANY_ENDPOINT: Final = "*"
 """Stands for every endpoint that callers name, also those that are not there."""
+ANY_PORT: Final = ""
+"""Stands for the endpoints of a managed resource: whoever connects to it reaches all."""
 GrantKey: TypeAlias = tuple[str, str, str]
 """Name of a component, id of its endpoint, and name of the project that may connect to it."""
 
@@ -107,7 +109,9 @@ def resolve(
         for index, connection in enumerate(written.connections)
         if (bound := _bind(cell, written, connection, around, findings.at("connections").at(index)))
     ]
-    secrets = bind_secrets(written, environment.name, around.secrets, findings)
+    secrets = bind_secrets(
+        written, environment.template or environment.name, around.secrets, findings
+    )
     _check_authorizers(written, connections, findings)
     check_hostnames(cell, written, environment, findings)
     check_claims(written, around.claims, findings)
@@ -163,8 +167,7 @@ def _bind(
             inject=connection.inject,
         )
     if connection.managed_resource is not None:
-        check_managed(connection.managed_resource, at.at("managed_resource"))
-        return None
+        return _managed(connection, connection.managed_resource.resource, around, at)
     target = connection.component_endpoint
     if target is None:
         at.add("FIELD_REQUIRED", f'connection "{connection.connection}" has no target: name one')
@@ -195,6 +198,33 @@ def _bind(
     return _bound(connection, caller, provider, endpoint)
 
 
+def _managed(
+    connection: Connection, resource: str, around: Surroundings, at: Findings
+) -> ResolvedConnection | None:
+    """A connection to a managed resource: the first endpoint of what its claim became."""
+    provider = around.providers.get(resource)
+    if provider is None:
+        at.at("managed_resource").at("resource").add(
+            "RESOURCE_NOT_AVAILABLE",
+            f'managed resource "{resource}" is not available: claim it, with a type that the '
+            "organization has or that comes with cellplane",
+            value=resource,
+        )
+        return None
+    first = provider.endpoints[0]
+    return ResolvedConnection(
+        connection=connection.connection,
+        protocol=first.protocol,
+        cell=CellTarget(
+            component=last_segment(provider.name),
+            endpoint=first.endpoint,
+            port=first.port,
+            target_port=target_port(first),
+        ),
+        inject=connection.inject,
+    )
+
+
 def _is_granted(
     caller: str, provider: str, endpoint: Endpoint, grants: frozenset[GrantKey]
 ) -> bool:
@@ -207,6 +237,7 @@ def _is_granted(
 def _admitted(component: Component, endpoint: Endpoint, around: Surroundings) -> frozenset[str]:
     """Who connects to an endpoint and may: a grant that is not in force opens nothing."""
     callers = around.callers.get(endpoint.endpoint, frozenset())
+    callers |= around.callers.get(ANY_PORT, frozenset())
     return frozenset(c for c in callers if _is_granted(c, component.name, endpoint, around.grants))
 
 
@@ -325,6 +356,10 @@ def calls_of(component: Component | None) -> frozenset[EndpointKey]:
         for target in (c.component_endpoint for c in component.connections)
         if target is not None
         for used in (target.endpoint, *target.offers)
+    ) | frozenset(
+        (c.managed_resource.resource, ANY_PORT)
+        for c in component.connections
+        if c.managed_resource is not None
     )
 
 

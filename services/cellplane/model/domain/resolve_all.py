@@ -18,6 +18,7 @@ from cellplane.cell.problem import Problem
 from cellplane.model.domain.claims import Claim, claims_of
 from cellplane.model.domain.kinds import cell_name, project_of
 from cellplane.model.domain.resolve import (
+    ANY_PORT,
     Deployed,
     EndpointKey,
     GrantKey,
@@ -66,8 +67,8 @@ def resolve_all(
             Surroundings(
                 providers=providers,
                 callers={
-                    e.endpoint: frozenset(callers[name, e.endpoint])
-                    for e in one.component.endpoints
+                    own: frozenset(callers[name, own])
+                    for own in (ANY_PORT, *(e.endpoint for e in one.component.endpoints))
                 },
                 secrets=secrets,
                 claims={

@@ -82,6 +82,8 @@ class Environment:
     organization_domain: str = ""
     freeze_windows: tuple[FreezeWindow, ...] = ()
     rules: PlatformRules | None = None
+    template: str = ""
+    """Name of the environment that it is like, where it is a preview's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +307,55 @@ class Trait:
     resources: tuple[ResourceTemplate, ...] = ()
     patches: tuple[Patch, ...] = ()
     validations: tuple[ValidationRule, ...] = ()
+
+
+class DeletionPolicy(Enum):
+    """What becomes of the data of a managed resource that is not wanted any more."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RETAIN = "RETAIN"
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceEndpoint:
+    """A port of a managed resource."""
+
+    endpoint: str
+    protocol: Protocol
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceType:
+    """Which objects a managed resource becomes, and what connections to it are told."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[ResourceTemplate, ...] = ()
+    validations: tuple[ValidationRule, ...] = ()
+    endpoints: tuple[ResourceEndpoint, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceClaimEnvironment:
+    """A claim in one environment."""
+
+    environment: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    deletion_policy: DeletionPolicy = DeletionPolicy.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceClaim:
+    """What a project wants of the platform."""
+
+    name: str
+    type: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    deletion_policy: DeletionPolicy = DeletionPolicy.UNSPECIFIED
+    environments: tuple[ResourceClaimEnvironment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind, Probe, Resources, Workload
 from cellplane.model.domain import hosts, schedule
 from cellplane.model.domain.default import RUN_ONCE, default_resources, public_paths, target_port
-from cellplane.model.domain.references import check_managed
 from cellplane.model.domain.resources import Component, Connection, Endpoint
 from cellplane.model.domain.validate_offers import check_offers
 from cellplane.model.domain.validate_traffic import check_traffic
@@ -31,7 +30,7 @@ RESERVED_VARIABLES: Final = "CELLPLANE_"
 WITHOUT_ENDPOINTS: Final = RUN_ONCE | {ComponentKind.WORKER}
 MAX_PROBE: Final = timedelta(hours=1)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
-_IMAGE: Final = re.compile(
+IMAGE: Final = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?"
 )
@@ -152,9 +151,6 @@ def _check_connections(connections: tuple[Connection, ...], findings: Findings) 
     for index in _repeated(c.connection for c in connections):
         _duplicate(findings.at(index).at("connection"), connections[index].connection)
     for index, connection in enumerate(connections):
-        if connection.managed_resource is not None:
-            at = findings.at(index).at("managed_resource")
-            check_managed(connection.managed_resource, at)
         external = connection.external_host
         wrong = hosts.refused(external.host) if external is not None else ""
         if external is not None and wrong:
@@ -176,6 +172,7 @@ def _check_variables(component: Component, findings: Findings) -> None:
             name: str = getattr(inject, step)
             if name:
                 places.append((name, at.at(step)))
+        places += [(name, at.at(f'outputs["{name}"]')) for name in sorted(inject.outputs)]
     for index in _repeated(name for name, _ in places):
         name, at = places[index]
         at.add(
@@ -200,7 +197,7 @@ def _check_variables(component: Component, findings: Findings) -> None:
 
 def _check_workload(component: Component, zones: Collection[str], at: Findings) -> None:
     workload, kind = component.workload, component.component_kind
-    if not _IMAGE.fullmatch(workload.image):
+    if not IMAGE.fullmatch(workload.image):
         at.at("image").add(
             "IMAGE_INVALID",
             f'"{workload.image}" is not an image: write [registry/]name[:tag][@digest]',

@@ -49,11 +49,22 @@ def injected(cell: ResolvedCell, component: ResolvedComponent) -> list[tuple[str
     return found
 
 
+def read(component: ResolvedComponent) -> list[tuple[str, str, str]]:
+    """Variables that get outputs of managed resources, with the Secret and the key of each."""
+    return [
+        (name, addresses.outputs_secret(connection.cell.component), output)
+        for connection in component.connections
+        if connection.cell is not None
+        for name, output in sorted(connection.inject.outputs.items())
+    ]
+
+
 def environment_names(cell: ResolvedCell, component: ResolvedComponent) -> list[str]:
     """Names of all variables that the user chose, with repetitions."""
     return [
         *(variable.name for variable in component.workload.env),
         *(name for name, _ in injected(cell, component)),
+        *(name for name, _, _ in read(component)),
     ]
 
 
@@ -64,6 +75,10 @@ def environment(cell: ResolvedCell, component: ResolvedComponent) -> list[dict[s
     ]
     chosen = [_variable(component, variable) for variable in component.workload.env]
     chosen.extend(_value(name, value) for name, value in injected(cell, component))
+    chosen.extend(
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, secret, key in read(component)
+    )
     if all(entry["name"] != _ATTRIBUTES for entry in chosen):
         fields.append({"name": _ATTRIBUTES, "value": _EXTENDED})
     return [*fields, *sorted(chosen, key=lambda entry: str(entry["name"]))]

@@ -72,7 +72,15 @@ SCOPE: Final[Mapping[str, Type]] = MappingProxyType(
         "plane": record({"id": STRING, "capabilities": list_of(STRING), "labels": map_of(STRING)}),
         "names": record(
             dict.fromkeys(
-                ("service", "headless", "controller", "serviceAccount", "telemetry", "container"),
+                (
+                    "service",
+                    "headless",
+                    "controller",
+                    "serviceAccount",
+                    "telemetry",
+                    "container",
+                    "outputs",
+                ),
                 STRING,
             )
         ),
@@ -161,6 +169,7 @@ def inputs_of(
             "serviceAccount": addresses.service_account(part),
             "telemetry": addresses.telemetry_config(part),
             "container": kube_name(part),
+            "outputs": addresses.outputs_secret(part),
         },
         "labels": {
             "stable": stable_labels(cell, part),

@@ -50,10 +50,16 @@ def component_object(
     }
 
 
+def _collection(component: ResolvedComponent) -> str:
+    own = component.type.definition if component.type is not None else None
+    is_claimed = own is not None and "/resourceTypes/" in own.definition
+    return "resourceClaims" if is_claimed else "components"
+
+
 def findings_of(cell: ResolvedCell, component: ResolvedComponent) -> Findings:
     """Collect problems of one component, by the path of the field as it is written."""
     frame = cell.frame
     return Findings(
         resource=f"organizations/{frame.organization}/projects/{frame.project}"
-        f"/components/{component.component}"
+        f"/{_collection(component)}/{component.component}"
     )

@@ -21,6 +21,7 @@ _PHASES: Final[Mapping[str, Phase]] = {
     "ConfigMap": Phase.CONFIGURATION,
     "Secret": Phase.CONFIGURATION,
     "ExternalSecret": Phase.CONFIGURATION,
+    "Password": Phase.CONFIGURATION,
     "PersistentVolumeClaim": Phase.CONFIGURATION,
 }
 

@@ -638,7 +638,9 @@ class ManagedResource(_message.Message):
 
     RESOURCE_FIELD_NUMBER: _builtins.int
     resource: _builtins.str
-    """Name of the resource. Refused while nothing provides one of that name."""
+    """The resource claim: `organizations/*/projects/*/resourceClaims/*`, of the
+    component's own project.
+    """
     def __init__(
         self,
         *,

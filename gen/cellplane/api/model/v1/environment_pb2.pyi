@@ -9,6 +9,7 @@ from cellplane.api.type.v1 import placement_pb2 as _placement_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -70,6 +71,9 @@ class Environment(_message.Message):
     EFFECTIVE_ORGANIZATION_DOMAIN_FIELD_NUMBER: _builtins.int
     FREEZE_WINDOWS_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    PREVIEW_POLICY_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*/environments/*`."""
     uid: _builtins.str
@@ -98,6 +102,10 @@ class Environment(_message.Message):
     """The public domain in use: the one above, or one made from the names."""
     effective_organization_domain: _builtins.str
     """The organization domain in use."""
+    preview: _builtins.str
+    """The preview that it is of; it ends with that one."""
+    template: _builtins.str
+    """The environment that it is like, where it is of a preview."""
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -126,6 +134,10 @@ class Environment(_message.Message):
         demands of them everywhere.
         """
 
+    @_builtins.property
+    def preview_policy(self) -> Global___PreviewPolicy:
+        """Makes it a template of previews. Default: there are none of it."""
+
     def __init__(
         self,
         *,
@@ -147,14 +159,47 @@ class Environment(_message.Message):
         effective_organization_domain: _builtins.str = ...,
         freeze_windows: _abc.Iterable[_gate_pb2.FreezeWindow] | None = ...,
         rules: _platform_rules_pb2.PlatformRules | None = ...,
+        preview_policy: Global___PreviewPolicy | None = ...,
+        preview: _builtins.str = ...,
+        template: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "preview_policy", b"preview_policy", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "effective_organization_domain", b"effective_organization_domain", "effective_public_domain", b"effective_public_domain", "encryption", b"encryption", "etag", b"etag", "freeze_windows", b"freeze_windows", "isolation", b"isolation", "name", b"name", "organization_domain", b"organization_domain", "placement", b"placement", "production", b"production", "public_domain", b"public_domain", "reconciling", b"reconciling", "rules", b"rules", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "effective_organization_domain", b"effective_organization_domain", "effective_public_domain", b"effective_public_domain", "encryption", b"encryption", "etag", b"etag", "freeze_windows", b"freeze_windows", "isolation", b"isolation", "name", b"name", "organization_domain", b"organization_domain", "placement", b"placement", "preview", b"preview", "preview_policy", b"preview_policy", "production", b"production", "public_domain", b"public_domain", "reconciling", b"reconciling", "rules", b"rules", "template", b"template", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Environment: _TypeAlias = Environment  # noqa: Y015
+
+@_typing.final
+class PreviewPolicy(_message.Message):
+    """How long previews of an environment live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_TTL_FIELD_NUMBER: _builtins.int
+    MAX_TTL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def default_ttl(self) -> _duration_pb2.Duration:
+        """Lifetime of a preview that does not say. Default: a day."""
+
+    @_builtins.property
+    def max_ttl(self) -> _duration_pb2.Duration:
+        """The longest lifetime, from the creation on. Default: a week."""
+
+    def __init__(
+        self,
+        *,
+        default_ttl: _duration_pb2.Duration | None = ...,
+        max_ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_ttl", b"default_ttl", "max_ttl", b"max_ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_ttl", b"default_ttl", "max_ttl", b"max_ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewPolicy: _TypeAlias = PreviewPolicy  # noqa: Y015
 
 @_typing.final
 class CreateEnvironmentRequest(_message.Message):

@@ -68,6 +68,7 @@ class Organization(_message.Message):
     SCHEMA_COMPATIBILITY_FIELD_NUMBER: _builtins.int
     RELEASE_RETENTION_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    PREVIEW_QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource's name: `organizations/*`."""
     uid: _builtins.str
@@ -92,6 +93,8 @@ class Organization(_message.Message):
     """What becomes of a schema that breaks those who use the one before, where
     what is offered does not say. Default: it is stored, with a warning.
     """
+    preview_quota: _builtins.int
+    """How many previews all of its projects may have at a time. 0: any number."""
     @_builtins.property
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Notes of tools, kept as they are."""
@@ -134,10 +137,11 @@ class Organization(_message.Message):
         schema_compatibility: _component_pb2.SchemaCompatibility.ValueType = ...,
         release_retention: _gate_pb2.ReleaseRetention | None = ...,
         rules: _platform_rules_pb2.PlatformRules | None = ...,
+        preview_quota: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "placement", b"placement", "release_retention", b"release_retention", "rules", b"rules", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "project_quota", b"project_quota", "reconciling", b"reconciling", "release_retention", b"release_retention", "rules", b"rules", "schema_compatibility", b"schema_compatibility", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "create_time", b"create_time", "display_name", b"display_name", "encryption", b"encryption", "etag", b"etag", "isolation", b"isolation", "name", b"name", "placement", b"placement", "preview_quota", b"preview_quota", "project_quota", b"project_quota", "reconciling", b"reconciling", "release_retention", b"release_retention", "rules", b"rules", "schema_compatibility", b"schema_compatibility", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

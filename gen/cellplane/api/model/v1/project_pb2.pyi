@@ -61,6 +61,7 @@ class Project(_message.Message):
     DEPLOYMENT_PIPELINE_FIELD_NUMBER: _builtins.int
     PLACEMENT_FIELD_NUMBER: _builtins.int
     COMPONENT_QUOTA_FIELD_NUMBER: _builtins.int
+    PREVIEW_QUOTA_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     AUTO_DEPLOY_FIELD_NUMBER: _builtins.int
     RELEASE_RETENTION_FIELD_NUMBER: _builtins.int
@@ -78,6 +79,8 @@ class Project(_message.Message):
     """The pipeline that its releases go through."""
     component_quota: _builtins.int
     """How many components it may have. 0: any number."""
+    preview_quota: _builtins.int
+    """How many previews it may have at a time. 0: any number."""
     owner: _builtins.str
     """Who owns what it offers: a team, as the organization calls it. Default: the
     project's id.
@@ -120,13 +123,14 @@ class Project(_message.Message):
         deployment_pipeline: _builtins.str = ...,
         placement: _placement_pb2.PlacementRequirement | None = ...,
         component_quota: _builtins.int = ...,
+        preview_quota: _builtins.int = ...,
         owner: _builtins.str = ...,
         auto_deploy: _builtins.bool | None = ...,
         release_retention: _gate_pb2.ReleaseRetention | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "auto_deploy", b"auto_deploy", "create_time", b"create_time", "placement", b"placement", "release_retention", b"release_retention", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "placement", b"placement", "reconciling", b"reconciling", "release_retention", b"release_retention", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy", "annotations", b"annotations", "auto_deploy", b"auto_deploy", "component_quota", b"component_quota", "create_time", b"create_time", "deployment_pipeline", b"deployment_pipeline", "display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "placement", b"placement", "preview_quota", b"preview_quota", "reconciling", b"reconciling", "release_retention", b"release_retention", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_deploy: _TypeAlias = _typing.Literal["auto_deploy"]  # noqa: Y015
     _WhichOneofArgType__auto_deploy: _TypeAlias = _typing.Literal["_auto_deploy", b"_auto_deploy"]  # noqa: Y015
