@@ -20,7 +20,7 @@ from cellplane.model.batch import Batch, Change, complete
 from cellplane.model.catalog.convert import take_schemas
 from cellplane.model.check import Checker
 from cellplane.model.convert import MESSAGES, Codecs
-from cellplane.model.domain.kinds import APPLICABLE, Kind
+from cellplane.model.domain.kinds import APPLICABLE, Kind, ids, organization_of, project_of
 from cellplane.model.effects import Effects
 from cellplane.model.records import Record, Records
 from cellplane.model.types import Types
@@ -87,7 +87,14 @@ class Applier:
         """
         problems: list[Problem] = []
         items = self._unpack(packed, problems)
-        found = await self._records.get_many(tx, {item.message.name for item in items})
+        names = {item.message.name for item in items}
+        above = {
+            parent
+            for item in items
+            if item.kind is Kind.COMPONENT and ids(item.kind, item.message.name)
+            for parent in (project_of(item.message.name), organization_of(item.message.name))
+        } - names
+        found = await self._records.get_many(tx, names | above)
         for item in items:
             self._prepare(item, found.get(item.message.name), problems)
         followed = await self._types.resolve(
@@ -112,12 +119,14 @@ class Applier:
             if item.is_changed and item.is_readable
         ]
         uploads = {item.message.name: item.uploads for item in items if item.uploads}
+        read = {name: found.get(name) for name in above}
         batch = Batch(
             self._codecs,
             self._records,
             [*changes, *followed.changes],
             uploads,
             followed.versions,
+            read=read,
         )
         wrong = await self._checker.check(tx, batch)
         index_of = {item.message.name: item.index for item in items}

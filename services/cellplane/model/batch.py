@@ -19,7 +19,14 @@ from cellplane.cell.problem import Problem
 from cellplane.model.convert import Codecs, release_of
 from cellplane.model.domain.claimed import shipped_type
 from cellplane.model.domain.default import organization_domain, public_domain
-from cellplane.model.domain.kinds import Kind, environment_name, ids, organization_of
+from cellplane.model.domain.kinds import (
+    Kind,
+    cell_name,
+    environment_name,
+    ids,
+    organization_of,
+    project_of,
+)
 from cellplane.model.domain.references import Resource
 from cellplane.model.domain.resources import (
     Component,
@@ -86,14 +93,16 @@ class Batch:
         cause: Cause = DIRECT,
         *,
         is_preview: bool = False,
+        read: Mapping[str, Record | None] = MappingProxyType({}),
     ) -> None:
+        """*read* is what was read with what changes: ``None`` is not there."""
         self.cause = cause
         """Why its deployments change."""
         self._codecs = codecs
         self._records = records
         self.changes = tuple(changes)
         self.by_name = {change.name: change for change in self.changes}
-        self._read: dict[str, Record | None] = {}
+        self._read: dict[str, Record | None] = dict(read)
         self._domain: dict[str, Resource] = {}
         self._before: dict[str, Resource] = {}
         self._released: dict[str, Any] = {
@@ -233,6 +242,17 @@ def otherwise_of(project: project_pb2.Project, pipeline: DeploymentPipeline) -> 
     if project.HasField("auto_deploy"):
         return project.auto_deploy
     return pipeline.auto_deploy is not False
+
+
+def read_along(component: str, environment: str) -> set[str]:
+    """What else is read where a component is deployed: at once, for each read is a round trip."""
+    own = environment.rsplit("/", 1)[-1]
+    return {
+        environment,
+        organization_of(environment),
+        f"{component}/deployments/{own}",
+        str(cell_name(project_of(component), own)),
+    }
 
 
 def names_of(changes: Collection[Change]) -> str:

@@ -17,6 +17,7 @@ from cellplane.model.batch import (
     is_new_intent,
     may_deploy_now,
     otherwise_of,
+    read_along,
 )
 from cellplane.model.catalog.check import SchemaChecker
 from cellplane.model.compliance import Admission
@@ -241,17 +242,21 @@ class Checker:
         await batch.look_up(tx, {project_of(c.name) for c in components})
         projects = {c.name: batch.message(project_of(c.name)) for c in components}
         await batch.look_up(tx, {p.deployment_pipeline for p in projects.values() if p})
+        wanted: set[str] = set()
         for change in components:
             component, project = batch.component(change.name), projects[change.name]
             pipeline = project and batch.resource(
                 Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline
             )
             first = ""
+            wanted.add(change.new.latest_release)
             if isinstance(pipeline, DeploymentPipeline) and edges(pipeline):
                 deploys = auto_deploys(change.new, otherwise=otherwise_of(project, pipeline))
                 first = first_environment(pipeline) if deploys else ""
+                wanted |= read_along(change.name, first) if first else set()
             if component is not None:
                 found.append((change.name, first, component))
+        await batch.look_up(tx, wanted)
         for change in batch.of_kind(Kind.DEPLOYMENT):
             written = batch.resource(change.kind, change.name) if change.new else None
             release = batch.message(written.release) if isinstance(written, Deployment) else None

@@ -22,6 +22,7 @@ from cellplane.model.batch import (
     is_new_intent,
     may_deploy_now,
     otherwise_of,
+    read_along,
 )
 from cellplane.model.catalog.effects import Catalog
 from cellplane.model.convert import Codecs
@@ -29,7 +30,6 @@ from cellplane.model.domain.claimed import is_claim
 from cellplane.model.domain.default import override, without_hostnames
 from cellplane.model.domain.kinds import (
     Kind,
-    cell_name,
     environment_name,
     organization_of,
     project_of,
@@ -185,8 +185,7 @@ class Effects:
                 environment = first_environment(pipeline)
                 environment_id = environment.rsplit("/", 1)[-1]
                 found[component.name] = f"{component.name}/deployments/{environment_id}"
-                wanted |= {environment, organization_of(environment)}
-                wanted |= {found[component.name], str(cell_name(project.name, environment_id))}
+                wanted |= read_along(component.name, environment)
         await batch.look_up(tx, wanted)
         return [(c, found[c.name]) for c in components if c.name in found]
 

@@ -72,6 +72,8 @@ class _Scene:
     name: str
     environment: Environment
     rows: dict[str, DeployedRow] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    """Components whose rows were looked for."""
     components: dict[str, Component | None] = field(default_factory=dict)
     """As they are deployed after the change; ``None`` if not at all."""
     moves: dict[str, Deployed | None] = field(default_factory=dict)
@@ -134,6 +136,9 @@ class Resolver:
             moved = {*moves, *await self._repository.components_in(tx, scene.name)}
         else:
             moved = {*moves, *shift.again}
+        # What they connect to is wanted next, and read along.
+        after = [deployed.component for deployed in moves.values() if deployed is not None]
+        await self._read(tx, scene, moved | {t for c in after for t, _ in calls_of(c)})
         await self._load(tx, scene, moved)
         before = dict(scene.components)
         for component, deployed in moves.items():
@@ -350,17 +355,19 @@ class Resolver:
         names: Collection[str],
         read: Callable[[bytes], Component] | None = None,
     ) -> None:
-        """Read the rows of *names* that were not read yet."""
-        read = read or self._codecs.component_of
+        """Read what is deployed of *names*, by *read* where it is not known yet."""
         missing = set(names) - scene.components.keys()
-        if not missing:
-            return
-        rows = await self._repository.read_deployed(tx, scene.name, missing)
+        await self._read(tx, scene, missing)
+        read = read or self._codecs.component_of
         for name in missing:
-            row = rows.get(name)
-            if row is not None:
-                scene.rows[name] = row
+            row = scene.rows.get(name)
             scene.components[name] = read(row.written) if row and row.written else None
+
+    async def _read(self, tx: Transaction, scene: _Scene, names: Collection[str]) -> None:
+        """Read the rows of *names* that were not read yet."""
+        if missing := set(names) - scene.read:
+            scene.read |= missing
+            scene.rows |= await self._repository.read_deployed(tx, scene.name, missing)
 
 
 def _gone(row: DeployedRow) -> DeployedRow:

@@ -69,6 +69,11 @@ class Transaction:
         self.after: list[Callable[[], None]] = []
         self.discarded = False
 
+    @property
+    def dialect(self) -> str:
+        """The kind of database."""
+        return self._connection.dialect.name
+
     async def execute(
         self, statement: sa.Executable, parameters: Parameters = None
     ) -> sa.CursorResult[Any]:
@@ -124,7 +129,7 @@ class Transaction:
         if self._announced:
             return
         self._announced = True
-        if self._connection.dialect.name == "postgresql":
+        if self.dialect == "postgresql":
             from cellplane.store import notices
 
             values = {"channel": notices.channel(self._schema), "sender": self._sender}

@@ -106,9 +106,9 @@ class Compiled:
             # The driver reads bytes as bytes.
             if not isinstance(column.type, sa.LargeBinary)
         )
-        names = [column.key or "_" for column in columns]
-        row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc] # made at run time
-        self._make: Process = row._make
+        a_tuple: Any = namedtuple
+        names = [column.key for column in columns]
+        self._make: Process = a_tuple("Row", names, rename=True)._make
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values as the driver takes them."""

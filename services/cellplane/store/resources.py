@@ -19,6 +19,7 @@ from cellplane.cell.problem import AlreadyExists, Conflict, NotFound
 from cellplane.store.database import Database, Transaction
 from cellplane.store.prepared import OneOf, Prepared
 from cellplane.store.types import Counter, Json, Name, UtcTime
+from cellplane.store.written import Writing
 
 
 class ChangeType(Enum):
@@ -151,17 +152,7 @@ class Resources:
         self._one = Prepared(sa.select(*tables.columns).where(one))
         self._some = Prepared(sa.select(*tables.columns).where(some))
         self._revision = Prepared(sa.select(t.c.revision).where(one))
-        self._insert = Prepared(sa.insert(t).values(_all_of(t)))
-        values = {name: value for name, value in _all_of(t).items() if name != "name"}
-        update = sa.update(t).where(one).values(values)
-        self._update = Prepared(update)
-        self._update_at = Prepared(update.where(t.c.revision == sa.bindparam("at")))
-        change = {
-            name: value for name, value in _all_of(tables.changes).items() if name != "sequence"
-        }
-        self._insert_change = Prepared(
-            sa.insert(tables.changes).values(change).returning(c.sequence)
-        )
+        self._writing = Writing(tables)
 
     async def get(self, tx: Transaction, name: str) -> Stored | None:
         """Read one."""
@@ -224,38 +215,29 @@ class Resources:
             AlreadyExists: it exists, and must not.
             Conflict: it is at another revision.
         """
-        found = expected_revision or None
-        if not expected_revision:
+        at = expected_revision
+        if at is None:
             rows = await tx.fetch(self._revision, {"of": stored.name})
-            found = rows[0].revision if rows else None
-        if expected_revision == 0 and found is not None:
+            at = rows[0].revision if rows else 0
+        row = _told(ChangeType.UPDATED if at else ChangeType.CREATED, stored, actor) | {
+            "parent": parent_of(stored.name),
+            "uid": stored.uid,
+            "create_time": stored.create_time,
+            "update_time": stored.update_time,
+            "fields": stored.fields,
+            "lists": stored.lists,
+        }
+        writing = self._writing
+        revision = await (writing.replace(tx, row, at) if at else writing.create(tx, row))
+        if revision is None and at:
+            raise _stale(stored.name)
+        if revision is None:
             raise AlreadyExists(
                 f"{stored.name} exists already: update it, or choose another id",
                 metadata={"name": stored.name},
             )
-        change = ChangeType.CREATED if found is None else ChangeType.UPDATED
-        sequence = await self._record(tx, change, stored, actor)
-        written = replace(stored, revision=sequence)
-        row: dict[str, Any] = {
-            "kind": written.kind,
-            "parent": parent_of(written.name),
-            "uid": written.uid,
-            "revision": sequence,
-            "create_time": written.create_time,
-            "update_time": written.update_time,
-            "payload": written.payload,
-            "fields": written.fields,
-            "lists": written.lists,
-        }
-        if found is None:
-            await tx.change(self._insert, row | {"name": written.name})
-        elif expected_revision:
-            row |= {"of": written.name, "at": expected_revision}
-            if await tx.change(self._update_at, row) != 1:
-                raise _stale(stored.name)
-        else:
-            await tx.change(self._update, row | {"of": written.name})
-        return written
+        await self._announce(tx)
+        return replace(stored, revision=revision)
 
     async def delete(
         self,
@@ -277,7 +259,9 @@ class Resources:
             raise NotFound(f"{name} does not exist", metadata={"name": name})
         if expected_revision is not None and stored.revision != expected_revision:
             raise _stale(name)
-        await self._record(tx, ChangeType.DELETED, replace(stored, update_time=time), actor)
+        gone = _told(ChangeType.DELETED, replace(stored, update_time=time), actor)
+        await tx.fetch(self._writing.tell, gone)
+        await self._announce(tx)
         await tx.execute(sa.delete(self._t).where(self._t.c.name == name))
         return stored
 
@@ -359,25 +343,22 @@ class Resources:
             )
         )
 
-    async def _record(self, tx: Transaction, change: ChangeType, stored: Stored, actor: str) -> int:
-        row = {
-            "type": change.value,
-            "name": stored.name,
-            "kind": stored.kind,
-            "time": stored.update_time,
-            "actor": actor,
-            "payload": stored.payload,
-        }
-        sequence: int = (await tx.fetch(self._insert_change, row))[0].sequence
+    async def _announce(self, tx: Transaction) -> None:
         for call in self.on_commit:
             if call not in tx.after:
                 tx.after_commit(call)
         await tx.announce()
-        return sequence
 
 
-def _all_of(table: sa.Table) -> dict[str, sa.BindParameter[Any]]:
-    return {column.name: sa.bindparam(column.name, type_=column.type) for column in table.c}
+def _told(change: ChangeType, stored: Stored, actor: str) -> dict[str, Any]:
+    return {
+        "type": change.value,
+        "name": stored.name,
+        "kind": stored.kind,
+        "time": stored.update_time,
+        "actor": actor,
+        "payload": stored.payload,
+    }
 
 
 def _below(table: sa.Table, name: str) -> tuple[sa.ColumnElement[bool], ...]:
