@@ -240,6 +240,8 @@ def _places(documents: list[Document], root: str = "") -> Any:
 
 
 def _print(outcomes: list[Outcome], output: Format, note: str) -> None:
+    from cellplane.cli.render.output import say
+
     match output:
         case Format.NAME:
             for outcome in outcomes:
@@ -247,7 +249,9 @@ def _print(outcomes: list[Outcome], output: Format, note: str) -> None:
         case Format.JSON:
             import json
 
-            rows = [{"name": o.document.name, "outcome": o.word} for o in outcomes]
+            rows = [
+                {"name": o.document.name, "outcome": o.word, **_secrets(o.after)} for o in outcomes
+            ]
             print(json.dumps(rows, indent=2))
         case Format.YAML:
             from cellplane.cli.render.document import document
@@ -256,4 +260,16 @@ def _print(outcomes: list[Outcome], output: Format, note: str) -> None:
         case _:
             for outcome in outcomes:
                 kind = outcome.document.kind
-                print(f"{kind.singular} {kind.short(outcome.document.name)} {outcome.word}{note}")
+                label = f"{kind.singular} {kind.short(outcome.document.name)}"
+                print(f"{label} {outcome.word}{note}")
+                for field, text in _secrets(outcome.after).items():
+                    say(f"{label}: {field} (shown this once): {text}")
+
+
+def _secrets(resource: Message) -> dict[str, str]:
+    """What is told once, to whoever makes a resource."""
+    return {
+        field.name: str(value)
+        for field, value in resource.ListFields()
+        if field.GetOptions().debug_redact
+    }

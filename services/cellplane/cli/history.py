@@ -38,7 +38,7 @@ def history(
     from cellplane.cli import profile as profiles
     from cellplane.cli.engine import run
     from cellplane.cli.exits import usage
-    from cellplane.cli.kinds import one_of
+    from cellplane.cli.kinds import all_kinds, one_of
 
     found, name = one_of(kind, name)
     chosen = profiles.load(profile, organization)
@@ -49,13 +49,27 @@ def history(
         changes = run(deployments.changes(chosen, parent, environment, limit))
         deployments.show(changes, output)
         return
-    if found.service != "model":
-        raise usage(f"the history of {found.plural} is not kept: it is kept of what the model has")
+    services = {kind.service for kind in all_kinds() if "Create" in kind.methods}
+    if found.service not in services:
+        raise usage(f"the history of {found.plural} is not kept: it is kept of what people write")
     full = found.parse(name, chosen.organization)
-    _print(run(_changes(chosen, full, recursive=recursive, limit=limit)), output)
+    # Everybody's resources are below an organization; below all else there are one service's.
+    asked = services if recursive and found.name == "Organization" else {found.service}
+    _print(run(_all(chosen, sorted(asked), full, recursive=recursive, limit=limit)), output)
 
 
-async def _changes(profile: Any, parent: str, *, recursive: bool, limit: int) -> list[Any]:
+async def _all(
+    profile: Any, services: list[str], parent: str, *, recursive: bool, limit: int
+) -> list[Any]:
+    found: list[Any] = []
+    for service in services:
+        found += await _changes(profile, service, parent, recursive=recursive, limit=limit)
+    return sorted(found, key=lambda c: c.create_time.ToNanoseconds(), reverse=True)[:limit]
+
+
+async def _changes(
+    profile: Any, service: str, parent: str, *, recursive: bool, limit: int
+) -> list[Any]:
     from google.protobuf import message_factory
 
     from cellplane.cli.engine import Client
@@ -69,7 +83,7 @@ async def _changes(profile: Any, parent: str, *, recursive: bool, limit: int) ->
     async with Client(profile) as client:
         while True:
             request.page_size = limit - len(found)
-            page = await client.call("model", target, request)
+            page = await client.call(service, target, request)
             found += page.resource_changes
             request.page_token = page.next_page_token
             if not request.page_token or len(found) >= limit:

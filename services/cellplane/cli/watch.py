@@ -1,4 +1,4 @@
-"""The change feed of the model, for as long as somebody looks: broken streams are taken up again.
+"""The change feeds of services, for as long as somebody looks: broken streams are taken up again.
 
 Kinds that have no feed are read again each second: there are few of them, and no more than one
 reader per command.
@@ -36,7 +36,7 @@ class Step:
 
 async def watch(client: Client, kind: Kind, parent: str) -> AsyncIterator[Step]:
     """Yield what there is at or below *parent*, then ``SYNCED``, then each change."""
-    if kind.service == "model":
+    if "Create" in kind.methods or kind.service == "model":
         async for step in _feed(client, kind, parent):
             yield step
         return
@@ -59,13 +59,13 @@ async def watch(client: Client, kind: Kind, parent: str) -> AsyncIterator[Step]:
 
 
 async def _feed(client: Client, kind: Kind, parent: str) -> AsyncIterator[Step]:
-    target = method("cellplane.api.model.v1.ResourceService.WatchResources")
+    target = method(f"cellplane.api.{kind.service}.v1.ResourceService.WatchResources")
     make = message_factory.GetMessageClass(target.input_type)
     token, reached, told = "", False, False
     while True:
         request = make(parent=parent, kinds=[kind.name], resume_token=token)
         try:
-            async for answer in await client.stream("model", target, request):
+            async for answer in await client.stream(kind.service, target, request):
                 change, reached = answer.change, True
                 token = change.resume_token or token
                 word = str(change.Type.Name(change.type))
@@ -80,7 +80,7 @@ async def _feed(client: Client, kind: Kind, parent: str) -> AsyncIterator[Step]:
                 token = ""
                 continue
             if error.code() not in _AGAIN or not reached:
-                raise of_rpc(error, target=client.profile.address("model")) from None
+                raise of_rpc(error, target=client.profile.address(kind.service)) from None
             if not told:
                 say("the feed broke off: taking it up again")
                 told = True

@@ -323,7 +323,7 @@ async def serve_model(
             (
                 "ResourceService",
                 resource_pb2_grpc.add_ResourceServiceServicer_to_server,
-                ResourceService(transactions, applier, feed, repository, codecs, library),
+                ResourceService(transactions, applier, feed, repository, codecs, library, outbox),
             ),
             (
                 "EventSubscriptionService",

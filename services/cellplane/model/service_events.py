@@ -44,7 +44,7 @@ class EventSubscriptionService(event_subscription_pb2_grpc.EventSubscriptionServ
         self, request: pb.CreateEventSubscriptionRequest, context: Any
     ) -> pb.EventSubscription:
         """Create a subscription; answers its secret, once."""
-        return await self._methods.create(request)
+        return _told(await self._methods.create(request), request)
 
     async def GetEventSubscription(
         self, request: pb.GetEventSubscriptionRequest, context: Any
@@ -68,7 +68,7 @@ class EventSubscriptionService(event_subscription_pb2_grpc.EventSubscriptionServ
         self, request: pb.UpdateEventSubscriptionRequest, context: Any
     ) -> pb.EventSubscription:
         """Change a subscription."""
-        return await self._methods.update(request)
+        return _told(await self._methods.update(request), request)
 
     async def DeleteEventSubscription(
         self, request: pb.DeleteEventSubscriptionRequest, context: Any
@@ -124,6 +124,13 @@ class EventSubscriptionService(event_subscription_pb2_grpc.EventSubscriptionServ
         standings = await self._outbox.standings(tx, [message.name for message in messages])
         for message in messages:
             _show(message, standings.get(message.name, _NONE))
+
+
+def _told(message: pb.EventSubscription, request: Any) -> pb.EventSubscription:
+    """The answer of a trial has no secret: none was made."""
+    if request.validate_only:
+        message.ClearField("secret")
+    return message
 
 
 def _show(message: pb.EventSubscription, standing: Standing) -> None:

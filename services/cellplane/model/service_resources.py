@@ -9,7 +9,13 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cellplane.api.model.v1 import cell_pb2, component_pb2, resource_pb2, resource_pb2_grpc
+from cellplane.api.model.v1 import (
+    cell_pb2,
+    component_pb2,
+    event_subscription_pb2,
+    resource_pb2,
+    resource_pb2_grpc,
+)
 from cellplane.api.type.v1 import change_pb2
 from cellplane.cell.problem import Invalid, Problem
 from cellplane.model.apply import Applied, Applier, Outcome
@@ -17,6 +23,9 @@ from cellplane.model.catalog.convert import inline_schemas
 from cellplane.model.catalog.library import Library
 from cellplane.model.cells import view
 from cellplane.model.convert import MESSAGES, Codecs
+from cellplane.model.delivery.deliverer import begin
+from cellplane.model.delivery.outbox import Outbox
+from cellplane.model.delivery.signature import show
 from cellplane.model.domain.kinds import Kind, kind_of
 from cellplane.model.repository import Repository
 from cellplane.model.transactions import Transactions
@@ -50,7 +59,9 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
         repository: Repository,
         codecs: Codecs,
         library: Library,
+        outbox: Outbox,
     ) -> None:
+        self._outbox = outbox
         self._codecs = codecs
         self._library = library
         self._transactions = transactions
@@ -69,11 +80,24 @@ class ResourceService(resource_pb2_grpc.ResourceServiceServicer):
 
         async def work(tx: Transaction) -> resource_pb2.ApplyResourcesResponse:
             applied = await self._applier.apply(tx, request.resources)
+            for one in applied:
+                fresh = one.outcome is Outcome.CREATED and not request.validate_only
+                if fresh and isinstance(one.resource, event_subscription_pb2.EventSubscription):
+                    one.resource.secret = await self._begin(tx, one.resource.name)
             return resource_pb2.ApplyResourcesResponse(
                 resources=[self._applied(a) for a in applied]
             )
 
         return await self._transactions.run(request, work, resource_pb2.ApplyResourcesResponse)
+
+    async def _begin(self, tx: Transaction, subscription: str) -> str:
+        """Begin to deliver, by a secret that this answer alone tells."""
+        stored = await self._transactions.resources.get(tx, subscription)
+        if stored is None:
+            raise RuntimeError(f"{subscription} was applied, and is not there")
+        cursor = begin(stored)
+        await self._outbox.open(tx, cursor)
+        return show(cursor.secret)
 
     async def WatchResources(  # noqa: N802
         self, request: resource_pb2.WatchResourcesRequest, context: Any

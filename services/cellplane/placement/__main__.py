@@ -21,6 +21,7 @@ from cellplane.api.placement.v1 import (
     data_plane_pb2_grpc,
     decision_pb2_grpc,
     join_grant_pb2_grpc,
+    resource_pb2_grpc,
 )
 from cellplane.placement import convert
 from cellplane.placement.assembly import Adapters, Placement
@@ -37,9 +38,11 @@ from cellplane.placement.repository import Repository
 from cellplane.placement.service import (
     DATA_PLANES,
     HISTORY,
+    JOIN_GRANTS,
     DataPlaneService,
     JoinGrantService,
 )
+from cellplane.placement.service_watch import ResourceService
 from cellplane.placement.tables import resource_tables
 from cellplane.resource.service_changes import ResourceChangeService
 from cellplane.rpc.client import Channels
@@ -50,6 +53,7 @@ from cellplane.rpc.tls import ClientTLS, ServerTLS
 from cellplane.runtime.clock import SystemClock
 from cellplane.runtime.tasks import Loop
 from cellplane.store.database import Database
+from cellplane.store.feed import Feed
 from cellplane.store.history import History
 from cellplane.store.resources import Resources
 
@@ -103,8 +107,9 @@ async def build(
             stored = await resources.below(tx, "", [DATA_PLANES.kind])
         messages = [data_plane_pb2.DataPlane.FromString(s.payload) for s in stored]
         await placement.load(convert.data_plane_of(m) for m in messages)
+        feed = await stack.enter_async_context(Feed(database, resources))
         server.metrics.registry.register(PlacementMetrics(placement.engine.deciding))
-        _add_services(settings, ports, placement, adapters, database, resources)
+        _add_services(settings, ports, placement, adapters, database, resources, feed)
         await stack.enter_async_context(_running(placement, authority, settings, ports))
         yield
 
@@ -202,6 +207,7 @@ def _add_services(
     adapters: Adapters,
     database: Database,
     resources: Resources,
+    feed: Feed,
 ) -> None:
     def link_address() -> str:
         return settings.public_link_address or _bound(settings.link_listen, ports.link)
@@ -221,19 +227,20 @@ def _add_services(
     )
     secret = (settings.state_dir / "agents" / "grants.key").read_bytes()
     tokens = PageTokens(derive_key(secret))
+    data_planes = DataPlaneService(
+        database=database,
+        resources=resources,
+        repository=adapters.repository,
+        planes=placement.planes,
+        desired=placement.desired,
+        reserved=placement.engine.deciding.reserved,
+        tokens=tokens,
+        clock=adapters.clock,
+    )
     ports.api.add(
         "cellplane.api.placement.v1.DataPlaneService",
         data_plane_pb2_grpc.add_DataPlaneServiceServicer_to_server,
-        DataPlaneService(
-            database=database,
-            resources=resources,
-            repository=adapters.repository,
-            planes=placement.planes,
-            desired=placement.desired,
-            reserved=placement.engine.deciding.reserved,
-            tokens=tokens,
-            clock=adapters.clock,
-        ),
+        data_planes,
     )
     granting = Granting(
         repository=adapters.repository,
@@ -253,6 +260,18 @@ def _add_services(
             granting=granting,
             tokens=tokens,
             clock=adapters.clock,
+        ),
+    )
+    ports.api.add(
+        "cellplane.api.placement.v1.ResourceService",
+        resource_pb2_grpc.add_ResourceServiceServicer_to_server,
+        ResourceService(
+            database=database,
+            resources=resources,
+            feed=feed,
+            planes=placement.planes,
+            kinds=HISTORY,
+            views={DATA_PLANES.kind: data_planes.view, JOIN_GRANTS.kind: granting.on_read},
         ),
     )
     ports.api.add(

@@ -90,7 +90,7 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
                 after_write=self._after_write,
                 before_delete=self._before_delete,
                 after_delete=self._after_delete,
-                on_read=self._on_read,
+                on_read=self.view,
             ),
         )
 
@@ -202,7 +202,8 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         await self._repository.forget_data_plane(tx, name)
         tx.after_commit(lambda: self._planes.delete(name))
 
-    async def _on_read(self, tx: Transaction, messages: Sequence[data_plane_pb2.DataPlane]) -> None:
+    async def view(self, tx: Transaction, messages: Sequence[data_plane_pb2.DataPlane]) -> None:
+        """Lay over what agents make of them."""
         del tx
         for message in messages:
             entry = self._planes.get(message.name)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
+from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from cellplane.cell.problem import Invalid, Problem
@@ -45,9 +46,33 @@ async def run(
             tx.discard()
         elif request_id:
             now = clock.now()
-            kept = Remembered(method=method, digest=digest, response=answer.SerializeToString())
+            response = without_secrets(answer).SerializeToString()
+            kept = Remembered(method=method, digest=digest, response=response)
             await resources.remember(tx, key, kept, now=now, until=now + _REMEMBER)
     return answer
+
+
+def without_secrets(message: Message) -> Message:
+    """A copy without what is answered once: a repeated request does not hear it."""
+    left = type(message)()
+    left.CopyFrom(message)
+    _forget(left)
+    return left
+
+
+def _forget(message: Any) -> None:
+    if isinstance(message, any_pb2.Any):
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(message.TypeName())
+        inside = message_factory.GetMessageClass(descriptor).FromString(message.value)
+        _forget(inside)
+        message.Pack(inside)
+        return
+    for field, value in list(message.ListFields()):
+        if field.GetOptions().debug_redact:
+            message.ClearField(field.name)
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for one in value if field.is_repeated else (value,):
+                _forget(one)
 
 
 def _replay(

@@ -33,6 +33,8 @@ from cellplane.cell.problem import (
 )
 
 DOMAIN = "cellplane.dev"
+HELP = "https://cellplane.dev/docs/errors#"
+"""Where docs/errors.md is read: a heading for each status."""
 DETAILS_KEY = "grpc-status-details-bin"
 REQUEST_ID_KEY = "x-request-id"
 
@@ -133,7 +135,7 @@ def _details(error: CellplaneError, request_id: str) -> list[any_pb2.Any]:
         if info.ByteSize() < MAX_DETAILS // 4:
             info.metadata[key[:64]] = _cut(value, MAX_TEXT)
     found: list[Message] = []
-    room = MAX_DETAILS - info.ByteSize() - 200
+    room = MAX_DETAILS - info.ByteSize() - 400
     match error:
         case Invalid() if error.problems:
             bad, left = _bad_request(error.problems, room)
@@ -146,10 +148,21 @@ def _details(error: CellplaneError, request_id: str) -> list[any_pb2.Any]:
                 info.metadata["omitted_violations"] = str(left)
             found.append(failure)
         case Unavailable() | ResourceExhausted():
+            if "quota" in error.metadata:
+                found.append(_quota_failure(error))
             found.append(_retry_info(error))
         case _:
             pass
-    found = [info, *found, details_pb2.RequestInfo(request_id=request_id)]
+    link = details_pb2.Help.Link(
+        description=f"what {error.code} means, and what to do",
+        url=f"{HELP}{error.code.lower().replace('_', '-')}",
+    )
+    found = [
+        info,
+        *found,
+        details_pb2.Help(links=[link]),
+        details_pb2.RequestInfo(request_id=request_id),
+    ]
     packed: list[any_pb2.Any] = []
     for message in found:
         box = any_pb2.Any()
@@ -187,6 +200,14 @@ def _precondition_failure(
             return failure, len(preconditions) - index
         failure.violations.append(violation)
     return failure, 0
+
+
+def _quota_failure(error: CellplaneError) -> details_pb2.QuotaFailure:
+    violation = details_pb2.QuotaFailure.Violation(
+        subject=_cut(error.metadata.get("name", ""), MAX_TEXT),
+        description=message_of(error),
+    )
+    return details_pb2.QuotaFailure(violations=[violation])
 
 
 def _retry_info(error: CellplaneError) -> details_pb2.RetryInfo:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,11 @@ import pytest_asyncio
 from aiohttp import web
 
 from cellplane.api.model.v1 import event_subscription_pb2 as pb
-from cellplane.api.model.v1 import event_subscription_pb2_grpc
+from cellplane.api.model.v1 import (
+    event_subscription_pb2_grpc,
+    resource_change_pb2,
+    resource_change_pb2_grpc,
+)
 from cellplane.model.delivery.deliverer import Patience
 from cellplane.model.service import Changes
 from cellplane.runtime.tasks import Backoff
@@ -259,3 +264,40 @@ async def test_of_two_processes_one_delivers(
         await two.apply(component("later"))
         await receiver.until(lambda: bool(receiver.events("/later")))
     assert len(receiver.told) == 7
+
+
+async def test_an_applied_subscription_tells_its_secret_once(
+    tmp_path: Path, database_url: str, receiver: Receiver
+) -> None:
+    """Apply answers it with what is created; no trial, repetition, read or change has it again."""
+    async with serving(tmp_path, database_url, changes=QUICK) as api:
+        await api.apply(*platform())
+        hook = pb.EventSubscription(name=NAME, url=receiver.url, kinds=["Component"])
+        ids = [str(uuid.uuid4()), str(uuid.uuid4())]
+
+        async def secret(**more: Any) -> str:
+            answer = (await api.apply(hook, **more)).resources[0].resource
+            found = pb.EventSubscription()
+            assert answer.Unpack(found)
+            return found.secret
+
+        tried = await secret(validate_only=True)
+        first = await secret(request_id=ids[0])
+        again = [await secret(request_id=ids[0]), await secret()]
+        await api.apply(component("cart"))
+        await receiver.until(lambda: len(receiver.told) == 1)
+        stub_ = resource_change_pb2_grpc.ResourceChangeServiceStub(api.user)
+        changes = await stub_.ListResourceChanges(
+            resource_change_pb2.ListResourceChangesRequest(parent=NAME)
+        )
+        create = pb.CreateEventSubscriptionRequest(
+            parent=ORG,
+            event_subscription_id="other",
+            event_subscription=pb.EventSubscription(url=receiver.url),
+            request_id=ids[1],
+        )
+        made = [await stub(api).CreateEventSubscription(create) for _ in range(2)]
+    assert (tried, again) == ("", ["", ""])
+    assert is_signed(first, *receiver.told[0])
+    assert first not in str(changes)
+    assert [bool(m.secret) for m in made] == [True, False]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -12,9 +16,11 @@ from cellplane.api.placement.v1 import (
     data_plane_pb2,
     decision_pb2,
     join_grant_pb2,
+    resource_pb2,
 )
-from cellplane.api.type.v1 import placement_pb2
+from cellplane.api.type.v1 import change_pb2, placement_pb2
 from cellplane.rpc.client import explain
+from cellplane.testing.agents import Agent
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 PLANE = f"{ORGANIZATION}/dataPlanes/europe-1"
@@ -217,3 +223,57 @@ async def test_the_history_of_data_planes_and_grants_is_kept(world: World) -> No
     assert {c.resource_name for c in found} == {PLANE, grant.name}
     assert grant.token
     assert all(grant.token not in str(change) for change in found)
+
+
+@pytest.mark.asyncio
+async def test_a_watch_tells_what_is_written_and_what_agents_make_of_it(world: World) -> None:
+    """What is there, a marker, each change; an agent that joins is a change, and a used grant too.
+
+    A watch that is resumed goes on behind its token, with the latest of what agents made of it.
+    """
+    change = change_pb2.Change
+    await world.create_plane(labels={"tier": "gold"})
+    request = resource_pb2.WatchResourcesRequest(parent=ORGANIZATION)
+    stream = world.client.resources.WatchResources(request)
+
+    async def until(holds: Callable[[change_pb2.Change, Any], bool]) -> tuple[list[str], str]:
+        """Read until something holds: the types so far, and the last token."""
+        types, token = [], ""
+        async with asyncio.timeout(30):
+            while True:
+                told = (await stream.read()).change
+                found: Any = data_plane_pb2.DataPlane()
+                if not told.resource.Unpack(found):
+                    found = join_grant_pb2.JoinGrant()
+                    told.resource.Unpack(found)
+                types.append(change.Type.Name(told.type))
+                token = told.resume_token or token
+                if holds(told, found):
+                    return types, token
+
+    first, _ = await until(lambda told, _: told.type == change.SYNCED)
+    await update(world, "labels", labels={"tier": "iron"})
+    written, token = await until(lambda _, found: dict(found.labels) == {"tier": "iron"})
+    async with Agent(await world.join()):
+        joined, _ = await until(
+            lambda _, found: getattr(found, "state", None) == data_plane_pb2.DataPlane.READY
+        )
+        stream.cancel()
+        stream = world.client.resources.WatchResources(
+            resource_pb2.WatchResourcesRequest(parent=PLANE, resume_token=token)
+        )
+        resumed, _ = await until(
+            lambda _, found: getattr(found, "state", None) == data_plane_pb2.DataPlane.READY
+        )
+        stream.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.client.resources.WatchResources(
+            resource_pb2.WatchResourcesRequest(parent="x", kinds=["Component"])
+        ).read()
+
+    assert first == ["SNAPSHOT", "SYNCED"]
+    assert written == ["UPDATED"]
+    assert set(joined) <= {"CREATED", "UPDATED"}
+    assert "CREATED" in joined
+    assert set(resumed) == {"UPDATED"}
+    assert {v.field for v in explain(caught.value).violations} == {"parent", "kinds[0]"}

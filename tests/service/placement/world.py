@@ -29,6 +29,7 @@ from cellplane.api.placement.v1 import (
     decision_pb2_grpc,
     join_grant_pb2,
     join_grant_pb2_grpc,
+    resource_pb2_grpc,
 )
 from cellplane.placement.__main__ import build
 from cellplane.placement.config import PlacementSettings
@@ -61,6 +62,7 @@ class Client:
     decisions: decision_pb2_grpc.DecisionServiceStub
     revisions: cell_revision_pb2_grpc.CellRevisionServiceStub
     changes: resource_change_pb2_grpc.ResourceChangeServiceStub
+    resources: resource_pb2_grpc.ResourceServiceStub
 
 
 class World:
@@ -122,6 +124,7 @@ class World:
             decisions=decision_pb2_grpc.DecisionServiceStub(channel),
             revisions=cell_revision_pb2_grpc.CellRevisionServiceStub(channel),
             changes=resource_change_pb2_grpc.ResourceChangeServiceStub(channel),
+            resources=resource_pb2_grpc.ResourceServiceStub(channel),
         )
         self.fixed_ports = {
             "api": api,

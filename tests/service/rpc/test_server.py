@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from cellplane.api.model.v1 import project_pb2
 from cellplane.cell.problem import FailedPrecondition, Invalid
 from cellplane.rpc import contracts
+from cellplane.rpc.client import Channels
 from cellplane.rpc.identity import user_uri
 from cellplane.rpc.server import Server, ServerOptions, read_ports
 from cellplane.rpc.tls import ServerTLS
@@ -288,3 +289,43 @@ async def test_reflection_can_be_switched_off(plane: Plane) -> None:
     channel = plane.channels[-1].channel(f"127.0.0.1:{server.ports.grpc}")
     call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
     assert (await failure(call(iter([b""])).read())).code == "UNIMPLEMENTED"
+
+
+@pytest.mark.asyncio
+async def test_a_quiet_caller_may_ping(plane: Plane) -> None:
+    """Who pings no more often than is allowed stays; stock, and beyond it, the stream is ended."""
+    patient, strict = Echo(), Echo()
+    allowed = await plane.serve(patient, min_ping_interval=timedelta(milliseconds=100))
+    refused = await plane.serve(strict, min_ping_interval=timedelta(minutes=5))
+    tls = plane.keys.client(user_uri(DOMAIN, "admin"))
+
+    def quiet(server: Server) -> Any:
+        channels = Channels(tls, keepalive_seconds=0.5)
+        plane.channels.append(channels)
+        return Stub(channels.channel(f"127.0.0.1:{server.ports.grpc}")).watch(note("wait"))
+
+    kept, ended = quiet(allowed), quiet(refused)
+    async with asyncio.timeout(6 * DEADLINE):
+        assert (await kept.read()).name == (await ended.read()).name == "first"
+        broken = await failure(ended.read())
+        patient.release.set()
+        assert (await kept.read()).name == "last"
+    assert broken.code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+    assert "ping" in broken.message.lower()
+
+
+@pytest.mark.asyncio
+async def test_a_connection_is_replaced_when_it_is_old(plane: Plane) -> None:
+    """Streams of an old connection end so that they can be resumed; calls go on by a new one."""
+    server = await plane.serve(
+        Echo(),
+        max_connection_age=timedelta(milliseconds=300),
+        max_connection_age_grace=timedelta(milliseconds=100),
+    )
+    stub = plane.as_user(server)
+    stream = stub.watch(note("wait"))
+    async with asyncio.timeout(6 * DEADLINE):
+        assert (await stream.read()).name == "first"
+        ended = await failure(stream.read())
+        assert (await stub.say(note("hello"))).name == "answer"
+    assert ended.code == "UNAVAILABLE"
