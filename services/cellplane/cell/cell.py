@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from cellplane.cell.definition import ResolvedType
+from cellplane.cell.external import ExternalPolicy
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.rules import OwnedRules
 from cellplane.cell.traffic import TrafficPolicy
@@ -58,6 +59,7 @@ class ExternalTarget:
 
     host: str
     port: int
+    policy: ExternalPolicy | None = None
 
 
 Target: TypeAlias = CellTarget | OrganizationTarget | ExternalTarget

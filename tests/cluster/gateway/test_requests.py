@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from cellplane.cell import addresses
+from cellplane.cell.manifest import Manifest
+from cellplane.cell.names import kube_name
 from cellplane.runtime.pki import Authority
 from cellplane.sandbox.build import Tool, build, built
 from tests.cluster.gateway import asking, world
@@ -68,20 +70,30 @@ async def _furnish(running: World, issuer: asking.Issuer, told: Mapping[str, cas
     address = running.address()
     running.name_host(ISSUER, address)
     await running.backends.answers(address, 443, {"/keys": issuer.keys}, running.outside(ISSUER))
-    everything = []
+    everything: list[Manifest] = []
+    broken: set[str] = set()
+    pair = running.organization.issue(uri="spiffe://partners/partnership/one")
+    held = {
+        "$AUTHORITY": running.organization.cert_pem.decode(),
+        "$CERTIFICATE": pair.cert_pem.decode(),
+        "$KEY": pair.key_pem.decode(),
+    }
     for folder in CASES:
         case = told[folder.name]
         await running.give_home(case)
         beside = cases.load(folder / "requests.yaml").get("world", {})
         for name, data in beside.get("secrets", {}).items():
-            await running.secret(case.cell.frame.namespace, name, data)
+            filled = {key: held.get(value, value) for key, value in data.items()}
+            await running.secret(case.cell.frame.namespace, name, filled)
         for host in beside.get("outside", ()):
             await _outside(running, host)
         for plane in beside.get("planes", ()):
             await _plane(running, case, plane)
+        unresolved = {tuple(each.split("/")) for each in beside.get("unresolved", ())}
+        broken |= {kube_name(*own, "south") for own in unresolved}
         everything += world.compiled(case)
     await running.apply(everything)
-    await running.settle(everything)
+    await running.settle([each for each in everything if each.object not in broken])
 
 
 async def _outside(running: World, told: Mapping[str, Any]) -> None:
@@ -91,7 +103,9 @@ async def _outside(running: World, told: Mapping[str, Any]) -> None:
     if told.get("protocol") == "TCP":
         await running.backends.tcp(host, address, told["port"])
         return
-    tls = running.outside(told.get("certificate", host)) if told.get("tls", True) else None
+    signer = running.organization if told.get("authority") else running.public
+    name = told.get("certificate", host)
+    tls = running.serving(signer, name) if told.get("tls", True) else None
     if tls is not None and told.get("asks"):
         tls.load_verify_locations(cadata=running.organization.cert_pem.decode())
         tls.verify_mode = ssl.CERT_OPTIONAL

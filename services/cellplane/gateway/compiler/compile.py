@@ -7,6 +7,7 @@ from cellplane.cell.manifest import Compiled, Manifest, in_order
 from cellplane.cell.plane import DataPlaneProfile, Peers
 from cellplane.cell.problem import Problem
 from cellplane.gateway.compiler import egress, ingress
+from cellplane.gateway.compiler.southbound import compile_southbound_secrets
 
 
 def compile(  # noqa: A001 - the word of the field
@@ -26,4 +27,5 @@ def compile(  # noqa: A001 - the word of the field
         problems.extend(ingress.problems(cell, component, plane))
         problems.extend(egress.component_problems(cell, component))
         manifests.extend(ingress.compile_routes(cell, component, plane))
+        manifests.extend(compile_southbound_secrets(cell, component))
     return Compiled(manifests=in_order(manifests), problems=tuple(problems))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cellplane.cell import addresses
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent, ResolvedEndpoint
+from cellplane.cell.external import ExternalPolicy
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.names import kube_name
 from cellplane.cell.protocol import Protocol
@@ -78,8 +79,12 @@ def refused(policy: TrafficPolicy | None) -> Iterator[tuple[str, str]]:
     for setting in settings_of(policy):
         if setting not in COVERED:
             yield setting, f"gateways cannot do {setting} yet"
-    if policy is None:
-        return
+    if policy is not None:
+        yield from uncountable(policy)
+
+
+def uncountable(policy: TrafficPolicy | ExternalPolicy) -> Iterator[tuple[str, str]]:
+    """Name limits that would not hold, and say why."""
     for index, limit in enumerate(policy.rate_limits):
         # Envoy remembers twenty values at a time for one route, then forgets who has asked enough.
         if limit.per_client or limit.per_header:
@@ -113,7 +118,10 @@ def compile_policies(
         return
     for api_kind, spec in (
         ("SecurityPolicy", _security(component, endpoint, policy)),
-        ("BackendTrafficPolicy", _traffic(endpoint, policy)),
+        (
+            "BackendTrafficPolicy",
+            traffic(policy, request_timeout_here=endpoint.protocol is Protocol.GRPC),
+        ),
     ):
         if spec:
             target = {"group": "gateway.networking.k8s.io", "kind": kind, "name": route}
@@ -135,7 +143,7 @@ def compile_secrets(
     asked = endpoint.traffic_policy.authentication if endpoint.traffic_policy else None
     if asked is not None and asked.basic is not None:
         name = users_secret(component.component, endpoint.endpoint)
-        yield from fetched(cell, component, name, asked.basic.users, USERS_KEY)
+        yield from fetched(cell, component, name, {USERS_KEY: asked.basic.users})
 
 
 def request_timeout(endpoint: ResolvedEndpoint, default: timedelta) -> timedelta:
@@ -230,12 +238,20 @@ def _cors(cors: Cors) -> dict[str, Any]:
 # -- what becomes of what is asked -----------------------------------------------------------------
 
 
-def _traffic(endpoint: ResolvedEndpoint, policy: TrafficPolicy) -> dict[str, Any]:
+def traffic(
+    policy: TrafficPolicy | ExternalPolicy, *, request_timeout_here: bool
+) -> dict[str, Any]:
+    """What a BackendTrafficPolicy says of limits, timeouts, retries and circuit breakers.
+
+    ``request_timeout_here``: whether the route itself has no word for the request's timeout.
+    """
     spec: dict[str, Any] = {}
     if policy.rate_limits:
         rules = [_limit(limit) for limit in policy.rate_limits]
         spec["rateLimit"] = {"type": "Local", "local": {"rules": rules}}
-    if policy.timeouts is not None and (timeouts := _timeouts(endpoint, policy.timeouts)):
+    if policy.timeouts is not None and (
+        timeouts := _timeouts(policy.timeouts, request_timeout_here=request_timeout_here)
+    ):
         spec["timeout"] = timeouts
     if policy.retries is not None:
         spec["retry"] = _retry(policy.retries)
@@ -252,9 +268,9 @@ def _limit(limit: RateLimit) -> dict[str, Any]:
     }
 
 
-def _timeouts(endpoint: ResolvedEndpoint, asked: Timeouts) -> dict[str, Any]:
+def _timeouts(asked: Timeouts, *, request_timeout_here: bool) -> dict[str, Any]:
     http: dict[str, Any] = {}
-    if asked.request is not None and endpoint.protocol is Protocol.GRPC:
+    if asked.request is not None and request_timeout_here:
         http["requestTimeout"] = duration(min(asked.request, LONGEST_REQUEST))
     if asked.idle is not None:
         http["streamIdleTimeout"] = http["connectionIdleTimeout"] = duration(asked.idle)

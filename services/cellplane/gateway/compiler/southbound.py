@@ -1,5 +1,8 @@
 """Southbound: a Cell's declared external hosts, each behind a listener of its own egress gateway.
 
+A policy says more: given authorities, a certificate of the connection's own, a credential in a
+header, limits. Their secrets lie beside the gateway; no pod of the component sees one.
+
 The component speaks plainly to the listener, and the gateway opens TLS to the host: it verifies the
 host's name by the authorities of the system, and shows nobody the Cell's own certificate. A
 connection that speaks TLS itself passes unopened, and only to the host that its SNI names. Nothing
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from cellplane.cell import addresses
@@ -19,10 +23,11 @@ from cellplane.cell.cell import (
     ResolvedCell,
     ResolvedComponent,
 )
+from cellplane.cell.external import ExternalPolicy
 from cellplane.cell.manifest import Manifest, Phase
 from cellplane.cell.names import kube_name
 from cellplane.cell.problem import Problem
-from cellplane.cell.protocol import TRAITS, RouteKind
+from cellplane.cell.protocol import TRAITS, Protocol, RouteKind
 from cellplane.gateway.compiler.objects import (
     BACKEND_TLS_API,
     ENVOY_API,
@@ -31,6 +36,8 @@ from cellplane.gateway.compiler.objects import (
     component_problem,
     exposure,
 )
+from cellplane.gateway.compiler.policies import duration, traffic, uncountable
+from cellplane.gateway.compiler.secrets import fetched
 
 OUTWARD: Final = frozenset({RouteKind.HTTP, RouteKind.GRPC, RouteKind.TLS, RouteKind.TCP})
 """What leaves a Cell; datagrams do not."""
@@ -40,6 +47,10 @@ _LISTENERS: Final[Mapping[RouteKind, str]] = {
     RouteKind.TLS: "TLS",
     RouteKind.TCP: "TCP",
 }
+_WEB: Final = frozenset({RouteKind.HTTP, RouteKind.GRPC})
+AUTHORITIES: Final = "authorities"
+CERTIFICATE: Final = "certificate"
+CREDENTIAL: Final = "credential"
 _H2C: Final = "gateway.envoyproxy.io/h2c"
 
 
@@ -57,15 +68,26 @@ class Southbound:
         return TRAITS[self.outbound.connection.protocol].route
 
     @property
+    def own(self) -> tuple[str, str]:
+        """Ids of its component and of itself."""
+        return self.outbound.component, self.outbound.connection.connection
+
+    @property
     def name(self) -> str:
         """Of its objects."""
-        return kube_name(self.outbound.component, self.outbound.connection.connection, "south")
+        return kube_name(*self.own, "south")
+
+    @property
+    def policy(self) -> ExternalPolicy:
+        """What is asked of the gateway."""
+        return self.target.policy or ExternalPolicy()
 
     @property
     def originates(self) -> bool:
         """Whether the gateway opens TLS to the host."""
-        return self.kind in {RouteKind.HTTP, RouteKind.GRPC} and addresses.is_tls_outside(
-            self.outbound.connection.protocol, self.target
+        return self.kind in _WEB and (
+            addresses.is_tls_outside(self.outbound.connection.protocol, self.target)
+            or self.policy.tls is not None
         )
 
 
@@ -98,6 +120,58 @@ def southbound_problems(cell: ResolvedCell, component: ResolvedComponent) -> Ite
                 "does not leave a Cell: use a protocol over TCP",
                 protocol.value,
             )
+        elif connection.external is not None and connection.external.policy is not None:
+            name = f'connection "{component.component}/{connection.connection}"'
+            for step, why in _refused(protocol, connection.external.policy):
+                yield component_problem(
+                    cell.frame,
+                    component.component,
+                    f"connections[{index}].external_host.policy.{step}",
+                    "EXTERNAL_POLICY_NOT_SUPPORTED",
+                    f"{name}: {why}, and what is asked for is never left out: remove it",
+                    step,
+                )
+
+
+def _refused(protocol: Protocol, policy: ExternalPolicy) -> Iterator[tuple[str, str]]:
+    yield from uncountable(policy)
+    if TRAITS[protocol].route in _WEB:
+        return
+    for step in ("tls", "credential", "rate_limits", "retries"):
+        if getattr(policy, step):
+            yield step, f"a gateway does not look into {protocol.value}, so it cannot do {step}"
+    for step in ("request", "idle"):
+        if policy.timeouts is not None and getattr(policy.timeouts, step) is not None:
+            yield (
+                f"timeouts.{step}",
+                f"a gateway does not look into {protocol.value}, so it cannot time its requests",
+            )
+
+
+def compile_southbound_secrets(
+    cell: ResolvedCell, component: ResolvedComponent
+) -> Iterator[Manifest]:
+    """Compile what fetches the secrets that the gateway needs for one component's connections."""
+    for connection in component.connections:
+        policy = connection.external.policy if connection.external is not None else None
+        if policy is None:
+            continue
+        own = (component.component, connection.connection)
+        if policy.tls is not None and policy.tls.authorities is not None:
+            wanted = {"ca.crt": policy.tls.authorities}
+            yield from fetched(cell, component, secret_of(*own, AUTHORITIES), wanted)
+        if policy.tls is not None and policy.tls.client_certificate is not None:
+            pair = policy.tls.client_certificate
+            wanted = {"tls.crt": pair.certificate, "tls.key": pair.private_key}
+            yield from fetched(cell, component, secret_of(*own, CERTIFICATE), wanted)
+        if policy.credential is not None:
+            wanted = {"credential": policy.credential.value}
+            yield from fetched(cell, component, secret_of(*own, CREDENTIAL), wanted)
+
+
+def secret_of(component: str, connection: str, use: str) -> str:
+    """Secret that the gateway reads for one connection."""
+    return kube_name(component, connection, use)
 
 
 def listener(connection: Southbound) -> dict[str, Any]:
@@ -122,18 +196,44 @@ def compile_southbound(cell: ResolvedCell, connection: Southbound) -> Iterator[M
     }
     if connection.kind is RouteKind.GRPC and not connection.originates:
         backend["appProtocols"] = [_H2C]
+    tls, own = connection.policy.tls, connection.own
+    if tls is not None and tls.client_certificate is not None:
+        shown = {"kind": "Secret", "name": secret_of(*own, CERTIFICATE)}
+        backend["tls"] = {"clientCertificateRef": shown}
     yield exposure(cell, "", ENVOY_API, "Backend", name, backend)
     if connection.originates:
-        yield exposure(cell, "", BACKEND_TLS_API, "BackendTLSPolicy", name, _verified(name, target))
+        yield exposure(cell, "", BACKEND_TLS_API, "BackendTLSPolicy", name, _verified(connection))
+    credential = connection.policy.credential
+    if credential is not None:
+        held = {"group": "", "kind": "Secret", "name": secret_of(*own, CREDENTIAL)}
+        injected = {
+            "header": credential.header or "authorization",
+            "overwrite": True,
+            "credential": {"valueRef": held},
+        }
+        yield exposure(
+            cell,
+            "",
+            ENVOY_API,
+            "HTTPRouteFilter",
+            name,
+            {"credentialInjection": injected},
+            phase=Phase.CONFIGURATION,
+        )
     yield _policy(cell, connection)
     yield _route(cell, connection)
 
 
-def _verified(backend: str, target: ExternalTarget) -> dict[str, Any]:
-    return {
-        "targetRefs": [{"group": "gateway.envoyproxy.io", "kind": "Backend", "name": backend}],
-        "validation": {"hostname": target.host, "wellKnownCACertificates": "System"},
-    }
+def _verified(connection: Southbound) -> dict[str, Any]:
+    tls = connection.policy.tls
+    validation: dict[str, Any] = {"hostname": connection.target.host}
+    if tls is not None and tls.authorities is not None:
+        given = {"group": "", "kind": "Secret", "name": secret_of(*connection.own, AUTHORITIES)}
+        validation["caCertificateRefs"] = [given]
+    else:
+        validation["wellKnownCACertificates"] = "System"
+    target = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": connection.name}
+    return {"targetRefs": [target], "validation": validation}
 
 
 def _policy(cell: ResolvedCell, connection: Southbound) -> Manifest:
@@ -146,15 +246,21 @@ def _policy(cell: ResolvedCell, connection: Southbound) -> Manifest:
                 "name": connection.name,
             }
         ],
-        "timeout": {"tcp": {"connectTimeout": "5s"}},
-        "circuitBreaker": {"maxConnections": 256, "maxPendingRequests": 256},
         "dns": {"dnsRefreshRate": "30s", "respectDnsTtl": True},
     }
+    asked = traffic(connection.policy, request_timeout_here=False)
+    most = {"maxConnections": 256, "maxPendingRequests": 256}
     if connection.kind in _WEB:
-        spec["circuitBreaker"]["maxParallelRequests"] = 256
-        if connection.kind is RouteKind.GRPC:
-            # The component speaks HTTP/2 without TLS; so does the gateway to the host, with it.
-            spec["useClientProtocol"] = True
+        most["maxParallelRequests"] = 256
+    timeout = {"tcp": {"connectTimeout": "5s"}} | asked.pop("timeout", {})
+    spec |= {
+        **asked,
+        "timeout": timeout,
+        "circuitBreaker": most | asked.get("circuitBreaker", {}),
+    }
+    if connection.kind is RouteKind.GRPC:
+        # The component speaks HTTP/2 without TLS; so does the gateway to the host, with it.
+        spec["useClientProtocol"] = True
     return exposure(
         cell,
         "",
@@ -166,18 +272,23 @@ def _policy(cell: ResolvedCell, connection: Southbound) -> Manifest:
     )
 
 
-_WEB: Final = frozenset({RouteKind.HTTP, RouteKind.GRPC})
-
-
 def _route(cell: ResolvedCell, connection: Southbound) -> Manifest:
     name, target = connection.name, connection.target
     backends = [{"group": "gateway.envoyproxy.io", "kind": "Backend", "name": name}]
     parents = [{"name": addresses.EGRESS_GATEWAY, "sectionName": f"p{connection.port}"}]
     if connection.kind in _WEB:
+        filters: list[dict[str, Any]] = [
+            {"type": "URLRewrite", "urlRewrite": {"hostname": target.host}}
+        ]
+        if connection.policy.credential is not None:
+            own = {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": name}
+            filters.append({"type": "ExtensionRef", "extensionRef": own})
+        timeouts = connection.policy.timeouts
+        request = timeouts.request if timeouts and timeouts.request else timedelta()
         rule: dict[str, Any] = {
-            "filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": target.host}}],
+            "filters": filters,
             "backendRefs": backends,
-            "timeouts": {"request": "0s"},
+            "timeouts": {"request": duration(request)},
         }
         web = {"parentRefs": parents, "rules": [rule]}
         return exposure(cell, "", GATEWAY_API, "HTTPRoute", name, web)

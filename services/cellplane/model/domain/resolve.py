@@ -163,7 +163,7 @@ def _bind(
         return ResolvedConnection(
             connection=connection.connection,
             protocol=external.protocol,
-            external=ExternalTarget(host=external.host, port=external.port),
+            external=ExternalTarget(host=external.host, port=external.port, policy=external.policy),
             inject=connection.inject,
         )
     if connection.managed_resource is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cellplane.cell.cell import Injection
 from cellplane.cell.definition import Patch, RequiredPolicy, ResourceTemplate, ValidationRule
+from cellplane.cell.external import ExternalPolicy
 from cellplane.cell.protocol import Protocol
 from cellplane.cell.requirement import PlacementRequirement
 from cellplane.cell.rules import PlatformRules
@@ -196,6 +197,7 @@ class ExternalHost:
     host: str
     port: int
     protocol: Protocol
+    policy: ExternalPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

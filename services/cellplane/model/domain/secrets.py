@@ -74,6 +74,22 @@ def secret_uses(component: Component) -> Iterator[SecretUse]:
             yield SecretUse(
                 at=whole, key_at=f"{at}.key" if key else whole, secret_reference=name, key=key
             )
+    yield from _external_uses(component)
+
+
+def _external_uses(component: Component) -> Iterator[SecretUse]:
+    for index, connection in enumerate(component.connections):
+        external = connection.external_host
+        if external is None or external.policy is None:
+            continue
+        for step, secret in external.policy.secrets:
+            at = f"connections[{index}].external_host.policy.{step}"
+            yield SecretUse(
+                at=f"{at}.secret_reference",
+                key_at=f"{at}.key",
+                secret_reference=secret.secret_reference,
+                key=secret.key,
+            )
 
 
 def secrets_of(component: Component | None) -> frozenset[SecretKeys]:

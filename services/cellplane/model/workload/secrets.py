@@ -61,3 +61,9 @@ def _uses(
             for step, reference, key in policy.authentication.secrets:
                 at = findings.at("endpoints").at(index).at("traffic_policy.authentication")
                 yield at.at(step), reference, (key,) if key else ()
+    for index, connection in enumerate(component.connections):
+        external = connection.external
+        if external is not None and external.policy is not None:
+            at = findings.at("connections").at(index).at("external_host.policy")
+            for step, secret in external.policy.secrets:
+                yield at.at(step), secret.secret_reference, (secret.key,)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from cellplane.api.type.v1 import definition_pb2 as _definition_pb2
 from cellplane.api.type.v1 import endpoint_pb2 as _endpoint_pb2
+from cellplane.api.type.v1 import external_policy_pb2 as _external_policy_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as _platform_rules_pb2
 from cellplane.api.type.v1 import traffic_policy_pb2 as _traffic_policy_pb2
 from cellplane.api.type.v1 import workload_pb2 as _workload_pb2
@@ -539,19 +540,25 @@ class ExternalTarget(_message.Message):
 
     HOST_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Its name; never a raw address, and never a wildcard."""
     port: _builtins.int
     """Its port."""
+    @_builtins.property
+    def policy(self) -> _external_policy_pb2.ExternalPolicy:
+        """What the cell's egress gateway does with the calls."""
+
     def __init__(
         self,
         *,
         host: _builtins.str = ...,
         port: _builtins.int = ...,
+        policy: _external_policy_pb2.ExternalPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "policy", b"policy", "port", b"port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
