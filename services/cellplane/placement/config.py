@@ -55,3 +55,18 @@ class PlacementSettings(ServiceSettings):
     lost_after: Duration = Field(
         timedelta(seconds=60), description="silence after that, after which it is lost"
     )
+    key_file: Path | None = Field(
+        None,
+        description="file with 32 bytes that grants, and the authority that replicas share, are "
+        "encrypted with; replicas have the same one; default: made in the state folder",
+    )
+    replica_address: str = Field(
+        "", description="`host:port` at which other replicas reach this one's API; empty: bound one"
+    )
+    replica_server_name: str = Field(
+        "", description="name in replicas' certificates, if it is not the host of their address"
+    )
+    replica_patience: Duration = Field(
+        timedelta(seconds=2),
+        description="how long a start waits to lead before it passes calls on to who does",
+    )

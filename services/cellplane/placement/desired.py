@@ -18,7 +18,7 @@ from cellplane.cell.names import CellName
 from cellplane.cell.problem import Conflict, Problem
 from cellplane.placement.rollout import brake
 from cellplane.placement.rollout import bundle as rollout
-from cellplane.placement.rollout.brake import HeldRemovals, Limits, Removing
+from cellplane.placement.rollout.brake import HeldRemovals, Limits
 from cellplane.placement.rollout.bundle import Bundle
 from cellplane.placement.rollout.diff import BundleObject, Delta
 from cellplane.placement.slots import (
@@ -208,11 +208,11 @@ class Desired:
         """Removals on a data plane that wait for a confirmation."""
         if self._unbraked(data_plane):
             return None
-        return brake.held(map(_removing, self.of_plane(data_plane).values()), self._limits)
+        return brake.held((s.removing for s in self.of_plane(data_plane).values()), self._limits)
 
     def is_braked(self, slot: Slot) -> bool:
         """Whether a Cell is to lose something on a data plane that waits for a confirmation."""
-        if not _removing(slot).asked:
+        if not slot.removing.asked:
             return False
         return self.held_removals(slot.data_plane) is not None
 
@@ -393,12 +393,3 @@ class Desired:
         while self._cached > _CACHE_BYTES:
             _, content = self._contents.popitem(last=False)
             self._cached -= len(content)
-
-
-def _removing(slot: Slot) -> Removing:
-    return Removing(
-        cell=slot.cell,
-        bundle=slot.bundle,
-        accepted=slot.observed.accepted_revision,
-        confirmed=slot.confirmed_revision,
-    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cellplane.cell.problem import Unavailable
+from cellplane.placement.leading import Leading
 from cellplane.placement.link import messages
 from cellplane.placement.link.join import StoredGrant
 from cellplane.placement.records import Decided, Membership
@@ -35,7 +35,6 @@ from cellplane.placement.tables import (
     bundles,
     confirmations,
     decisions,
-    epochs,
     floors,
     grants,
     memberships,
@@ -43,9 +42,8 @@ from cellplane.placement.tables import (
     observations,
 )
 from cellplane.placement.tables import contents as blobs
-from cellplane.store.database import Database, Transaction
+from cellplane.store.database import Transaction
 
-_EPOCH = sa.select(epochs.c.epoch)
 _SAVE_DECISION = sa.text(
     "INSERT INTO decisions (cell, body) VALUES (:cell, :body) "
     "ON CONFLICT (cell) DO UPDATE SET body = excluded.body"
@@ -55,25 +53,8 @@ _MANY = 500
 """Values in one ``IN`` at most."""
 
 
-class Repository:
+class Repository(Leading):
     """Placement's own tables."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._epoch = 0
-        """Of this process; a later one ends it."""
-
-    async def next_epoch(self) -> int:
-        """Count this process as the next leader, durably, before it says anything."""
-        async with self._database.transaction() as tx:
-            known = (await tx.execute(sa.select(epochs.c.epoch))).scalar_one_or_none()
-            epoch = (known or 0) + 1
-            if known is None:
-                await tx.execute(sa.insert(epochs), {"id": 1, "epoch": epoch})
-            else:
-                await tx.execute(sa.update(epochs).values(epoch=epoch))
-        self._epoch = epoch
-        return epoch
 
     async def read_memberships(self) -> dict[str, tuple[Membership, PlaneState, datetime]]:
         """Every cluster that joined, by data plane."""
@@ -110,24 +91,27 @@ class Repository:
             "seen_time": seen,
             "certificate_time": membership.certificate_time,
         }
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await _replace(tx, memberships, [row], ("data_plane",))
 
     async def forget_membership(self, name: str) -> None:
         """Forget which cluster a data plane is."""
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await tx.execute(sa.delete(memberships).where(memberships.c.data_plane == name))
 
     async def save_grant(self, tx: Transaction, grant: StoredGrant) -> None:
         """Store a grant, in the transaction that creates its resource."""
+        await self.fence(tx)
         await tx.execute(sa.insert(grants), [asdict(grant)])
 
     async def forget_grant(self, tx: Transaction, name: str) -> None:
         """Forget a grant, in the transaction that deletes its resource."""
+        await self.fence(tx)
         await tx.execute(sa.delete(grants).where(grants.c.name == name))
 
     async def forget_data_plane(self, tx: Transaction, name: str) -> None:
         """Forget all of a data plane, in the transaction that deletes its resource."""
+        await self.fence(tx)
         await tx.execute(sa.delete(memberships).where(memberships.c.data_plane == name))
         await tx.execute(sa.delete(grants).where(grants.c.data_plane == name))
         await tx.execute(sa.delete(floors).where(floors.c.data_plane == name))
@@ -164,7 +148,7 @@ class Repository:
             .where(grants.c.name == name, grants.c.uid == uid, grants.c.use_time.is_(None))
             .values(use_time=time)
         )
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             result: Any = await tx.execute(statement)
             return bool(result.rowcount == 1)
 
@@ -177,19 +161,12 @@ class Repository:
     async def save_decisions(self, decided: Mapping[str, Decided]) -> None:
         """Store where Cells are to be, all or none."""
         rows = [{"cell": c, "body": _written(decided_to_json(d))} for c, d in decided.items()]
-        async with self._database.transaction() as tx:
-            latest = (await tx.execute(_EPOCH)).scalar_one_or_none()
-            if latest is not None and self._epoch and latest != self._epoch:
-                raise Unavailable(
-                    f"another placement process leads since (epoch {latest}, this is "
-                    f"{self._epoch}): nothing is stored by this one, end it",
-                    reason="EPOCH_OVER",
-                )
+        async with self._transaction() as tx:
             await tx.execute(_SAVE_DECISION, rows)
 
     async def forget_decision(self, cell: str) -> None:
         """Forget a Cell."""
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await tx.execute(sa.delete(decisions).where(decisions.c.cell == cell))
 
     async def read_slots(self) -> list[Slot]:
@@ -254,7 +231,7 @@ class Repository:
             for h in (*changed, *gone)
             if h.object.key in slot.bundle.objects
         }
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await _replace(tx, bundles, [head], ("cell", "data_plane"))
             if rows:
                 await _replace(tx, objects, rows, _OBJECT_KEY)
@@ -269,7 +246,7 @@ class Repository:
 
     async def forget_bundle(self, cell: str, data_plane: str, revision: int) -> None:
         """Forget a Cell on a data plane, but not how far its data plane's revisions went."""
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             query = sa.select(floors.c.revision).where(floors.c.data_plane == data_plane)
             floor = (await tx.execute(query)).scalar_one_or_none() or 0
             row = {"data_plane": data_plane, "revision": max(floor, revision)}
@@ -288,7 +265,7 @@ class Repository:
             {"cell": s.cell, "data_plane": s.data_plane, "revision": s.bundle.revision}
             for s in slots
         ]
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await _replace(tx, confirmations, rows, ("cell", "data_plane"))
 
     async def save_observed(self, slots: Iterable[Slot]) -> None:
@@ -313,7 +290,7 @@ class Repository:
                 }
             )
             done.append({"c": slot.cell, "p": slot.data_plane, "r": seen.applied_revision})
-        async with self._database.transaction() as tx:
+        async with self._transaction() as tx:
             await _replace(tx, observations, rows, ("cell", "data_plane"))
             await tx.execute(
                 sa.delete(objects).where(

@@ -175,7 +175,8 @@ class DataPlaneService(data_plane_pb2_grpc.DataPlaneServiceServicer):
         new: data_plane_pb2.DataPlane,
         old: data_plane_pb2.DataPlane | None,
     ) -> None:
-        del tx, old
+        del old
+        await self._repository.fence(tx)
         check_data_plane(convert.data_plane_of(new))
 
     async def _after_write(

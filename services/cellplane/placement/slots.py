@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cellplane.cell.condition import Health
 from cellplane.cell.problem import Problem, Unavailable
+from cellplane.placement.rollout.brake import Removing
 from cellplane.placement.rollout.bundle import Bundle
 from cellplane.placement.rollout.diff import Delta
 from cellplane.placement.status.observed import Observed
@@ -39,6 +40,16 @@ class Slot:
         if revision == self.bundle.revision:
             return self.bundle.cell_revision
         return self.cell_revisions.get(revision, 0)
+
+    @property
+    def removing(self) -> Removing:
+        """It, as far as removals go."""
+        return Removing(
+            cell=self.cell,
+            bundle=self.bundle,
+            accepted=self.observed.accepted_revision,
+            confirmed=self.confirmed_revision,
+        )
 
     @property
     def settled(self) -> bool:

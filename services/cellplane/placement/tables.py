@@ -18,6 +18,15 @@ epochs = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("address", sa.Text, nullable=False, server_default=""),
+)
+
+authorities = sa.Table(
+    "authorities",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("certificate", sa.LargeBinary, nullable=False),
+    sa.Column("sealed_key", sa.LargeBinary, nullable=False),
 )
 
 memberships = sa.Table(

@@ -24,7 +24,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from cellplane.cell.problem import CellplaneError, Invalid, Unavailable
-from cellplane.rpc import access, correlation, identity, status
+from cellplane.rpc import access, correlation, identity, onbehalf, status
 from cellplane.rpc.access import EXEMPT, AccessRule, Roles
 from cellplane.rpc.correlation import Correlation
 from cellplane.rpc.identity import ANONYMOUS, CallerKind, Identities, Principal
@@ -92,8 +92,12 @@ class Gate:
         roles: Roles,
         metrics: RpcMetrics,
         default_deadline: float,
+        replicas_of: str = "",
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
+        """``replicas_of`` names a service whose replicas may pass calls on; see ``onbehalf``."""
+        self._trust_domain = trust_domain
+        self._replicas_of = replicas_of
         self._identities = Identities(trust_domain)
         self._roles = roles
         self._metrics = metrics
@@ -216,6 +220,13 @@ class Gate:
 
     def _admit(self, call: _Call, context: Any) -> None:
         principal = self._identities.of(context.auth_context())
+        if self._replicas_of:
+            principal = onbehalf.caller(
+                principal,
+                context.invocation_metadata() or (),
+                service=self._replicas_of,
+                trust_domain=self._trust_domain,
+            )
         identity.become(principal)
         call.principal = principal
         access.check(call.method.rule, principal, self._roles)

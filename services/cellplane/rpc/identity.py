@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from cellplane.cell.problem import Unauthenticated
@@ -44,6 +45,8 @@ class Principal:
     """Only of an agent."""
     data_plane_uid: str = ""
     """Only of an agent."""
+    certificate_time: datetime | None = None
+    """When its certificate was issued; only of an agent whose call another replica passed on."""
 
 
 ANONYMOUS = Principal(kind=CallerKind.ANYONE, name="anonymous")

@@ -71,6 +71,8 @@ class ServerOptions:
     min_ping_interval: timedelta = timedelta(seconds=10)
     """Least time between pings of a quiet caller; agents ping to keep NAT entries alive."""
     max_concurrent_calls: int | None = None
+    replicas_of: str = ""
+    """Service whose other replicas may pass calls on, with their callers' identity."""
     port_file: Path | None = None
 
     @classmethod
@@ -84,6 +86,7 @@ class ServerOptions:
             "trust_domain": settings.trust_domain,
             "reflection": settings.reflection,
             "grace": settings.shutdown_grace,
+            "replicas_of": settings.service,
             "port_file": settings.port_file,
         }
         return cls(**(asked | changes))
@@ -159,12 +162,15 @@ class Server:
         self.readiness = readiness or Readiness()
         self.draining = asyncio.Event()
         """Set when a stop begins: streams that say goodbye do it now."""
+        self.started = asyncio.Event()
+        """Set once ``ports`` are bound."""
         self.ports = Ports(grpc=0)
         self._gate = Gate(
             trust_domain=options.trust_domain,
             roles=roles or RoleTable(),
             metrics=self.metrics,
             default_deadline=options.default_deadline.total_seconds(),
+            replicas_of=options.replicas_of,
             tracer_provider=tracer_provider,
         )
         self._handlers: dict[str, Any] = {}
@@ -210,6 +216,7 @@ class Server:
         admin = await self._admin.start(options.admin_listen) if options.admin_listen else 0
         admin_grpc = await self._start_admin_grpc() if options.admin_grpc_listen else 0
         self.ports = Ports(grpc=port, admin=admin, admin_grpc=admin_grpc)
+        self.started.set()
         if options.port_file is not None:
             self._write_ports(options.port_file)
         self._log.info(

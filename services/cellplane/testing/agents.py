@@ -8,6 +8,7 @@ so itself: its data plane has the label ``cellplane.dev/simulated`` and enforcem
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import ssl
@@ -147,6 +148,7 @@ class Agent:
         self.epoch = 0
         self.answer: Callable[[link_pb2.Want], link_pb2.Reply.Verdict.ValueType] | None = None
         """Decides on a Want in place of the agent."""
+        self._welcomed = False
         self.counts = True
         """Whether it counts its messages, as agents since 0.2 do."""
         self._out, self._in = Outgoing(0), Incoming()
@@ -186,10 +188,47 @@ class Agent:
         self._call = sync()
         self._out = Outgoing((random.getrandbits(FIRST_BITS) or 1) if self.counts else 0)
         self._in = Incoming()
+        self._welcomed = False
         self.sent = self.received = 0
         seen = len(self.welcomes)
         self._task = asyncio.create_task(self._run(hello))
         await self.until(lambda: len(self.welcomes) > seen or self.error is not None)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its stream was welcomed, and is there."""
+        return self._welcomed and self._task is not None and not self._task.done()
+
+    def cut(self) -> None:
+        """Break the stream off, as a network does."""
+        if self._call is not None:
+            self._call.cancel()
+
+    async def stay(self, rng: random.Random) -> None:
+        """Connect again and again, as agents do, until cancelled; never at the same time as others.
+
+        Pauses are as short as a real agent's: most ends are restarts.
+        """
+        attempt = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await self.connect()
+            if self.is_connected:
+                attempt = 0
+                await self._beat(rng)
+            ceiling = min(0.1 * 1.6**attempt, 4.0)
+            await asyncio.sleep(rng.uniform(ceiling / 3, ceiling))
+            attempt += 1
+
+    async def _beat(self, rng: random.Random) -> None:
+        """Say now and then that it is alive, until the stream ends."""
+        beat = self.welcomes[-1].beat_interval_millis / 1000
+        task = self._task
+        while task is not None and not task.done():
+            await asyncio.wait({task}, timeout=beat * rng.uniform(0.8, 1.0))
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                if not task.done():
+                    await self.say(beat=link_pb2.Beat())
 
     async def disconnect(self) -> None:
         """Drop the stream, as a cut does."""
@@ -294,6 +333,7 @@ class Agent:
         match response.WhichOneof("message"):
             case "welcome":
                 self.welcomes.append(response.welcome)
+                self._welcomed = True
                 self.epoch = response.welcome.epoch
                 if response.welcome.facts_digest != self.facts.digest:
                     await self.say(facts=self.facts)

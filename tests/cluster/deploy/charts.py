@@ -100,6 +100,10 @@ def environment(deployment: Object) -> dict[str, str]:
         if "value" in entry:
             found[entry["name"]] = entry["value"]
         else:
-            reference = entry["valueFrom"]["secretKeyRef"]
+            source = entry["valueFrom"]
+            if "fieldRef" in source:
+                found[entry["name"]] = source["fieldRef"]["fieldPath"]
+                continue
+            reference = source["secretKeyRef"]
             found[entry["name"]] = f"{reference['name']}/{reference['key']}"
     return found

@@ -20,7 +20,7 @@ from cellplane.api.placement.v1 import (
 )
 from cellplane.api.type.v1 import change_pb2, placement_pb2
 from cellplane.rpc.client import explain
-from cellplane.testing.agents import Agent
+from cellplane.testing.agents import SIMULATED, Agent
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 PLANE = f"{ORGANIZATION}/dataPlanes/europe-1"
@@ -62,6 +62,7 @@ async def test_what_the_agent_says_is_shown_and_labels_of_people_win(world: Worl
         assert dict(found.profile.labels) == {
             "topology.kubernetes.io/region": "mars",
             "tier": "gold",
+            **SIMULATED,
         }
         assert found.cell_count == 1
 

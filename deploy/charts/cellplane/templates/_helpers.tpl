@@ -13,6 +13,11 @@ observability: {name: observability, module: observability, port: 9605, admin: 9
 {{- get $callees . | default list | toJson -}}
 {{- end -}}
 
+{{- /* Whether several replicas of a service with state may run: those of placement, if they share all. */ -}}
+{{- define "cellplane.replicated" -}}
+{{- and (eq .service.name "placement") (not (empty .values.database.existingSecret)) (not (empty (dig "keySecret" "name" "" .values))) -}}
+{{- end -}}
+
 {{- define "cellplane.linkPort" -}}9606{{- end -}}
 {{- define "cellplane.joinPort" -}}9607{{- end -}}
 
@@ -92,16 +97,16 @@ app.kubernetes.io/component: {{ .service.name }}
 {{- /* Refuses what cannot work, with the way out. */ -}}
 {{- define "cellplane.check" -}}
 {{- $path := printf "services.%s" .key -}}
-{{- if and .service.stateful (gt (int .values.replicas) 1) -}}
+{{- if and .service.stateful (gt (int .values.replicas) 1) (ne (include "cellplane.replicated" .) "true") -}}
 {{- if eq .service.name "placement" -}}
-{{- fail (printf "%s.replicas is %d: placement runs as one process, which holds the agents' authority and streams: set it to 1" $path (int .values.replicas)) -}}
+{{- fail (printf "%s.replicas is %d: replicas share a database and a key: set database.existingSecret and keySecret.name, or set it to 1" $path (int .values.replicas)) -}}
 {{- else if not .values.database.existingSecret -}}
 {{- fail (printf "%s.replicas is %d: SQLite serves one process: set it to 1" $path (int .values.replicas)) -}}
 {{- else -}}
 {{- fail (printf "%s.replicas is %d: a change wakes the watchers of its own process alone, with PostgreSQL too: set it to 1" $path (int .values.replicas)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq .service.name "placement") (not .values.persistence.enabled) -}}
+{{- if and (eq .service.name "placement") (not .values.persistence.enabled) (ne (include "cellplane.replicated" .) "true") -}}
 {{- fail (printf "%s.persistence.enabled is false: the agents' authority would be lost with the pod, and every data plane with it: set it to true" $path) -}}
 {{- end -}}
 {{- if and (eq .root.Values.tls.mode "certManager") (not .root.Values.tls.certManager.issuerRef.name) -}}

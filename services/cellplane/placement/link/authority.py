@@ -107,7 +107,9 @@ class GrantVault:
         """Load the key from ``path``, or make it there."""
         if not path.exists():
             write_atomic(path, secrets.token_bytes(32))
-        self._cipher = AESGCM(path.read_bytes())
+        self.secret = path.read_bytes()
+        """What other keys of this service are derived from."""
+        self._cipher = AESGCM(self.secret)
 
     def seal(self, grant_uid: str, key: bytes) -> bytes:
         """Encrypt a key."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from cellplane.cell.problem import Conflict, PermissionDenied
+from cellplane.cell.problem import CellplaneError, Conflict, PermissionDenied
 from cellplane.placement.desired import Desired
 from cellplane.placement.planes import News, Planes
 
@@ -50,6 +50,11 @@ class Hub:
         if self._sessions.get(data_plane) is session:
             del self._sessions[data_plane]
             self._planes.connect(data_plane, connected=False)
+
+    def end_all(self, error: CellplaneError) -> None:
+        """End every stream."""
+        for session in list(self._sessions.values()):
+            session.end(error)
 
     def session(self, data_plane: str) -> Session | None:
         """The live stream of a data plane."""

@@ -123,5 +123,8 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
 
 def issued_time(context: Any) -> datetime:
     """When the certificate of a call was issued, by the clock of who issued it."""
+    passed_on = current_principal().certificate_time
+    if passed_on is not None:
+        return passed_on
     (pem,) = context.auth_context()["x509_pem_cert"]
     return pki.issued(pem)
