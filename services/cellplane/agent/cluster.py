@@ -30,6 +30,8 @@ MANAGER: Final = "cellplane"
 _LOG_LINES: Final = 20
 _CONTROLLERS: Final = frozenset({"Deployment", "StatefulSet", "Job", "CronJob"})
 _FEW: Final = 2
+_SHOWN: Final = 5
+_CLAIM: Final = "PersistentVolumeClaim"
 _OUTCOMES: Final[Mapping[Failure, Outcome]] = {
     Failure.CONFLICT: Outcome.CONFLICT,
     Failure.FORBIDDEN: Outcome.FORBIDDEN,
@@ -156,6 +158,8 @@ class ClusterTarget:
                 return Removed.NOT_OURS, f"{key} is not of this Cell: left alone"
             if metadata.get("deletionTimestamp"):
                 return Removed.GOING, ""
+            if kept := await self._holds_data(key):
+                return Removed.KEPT, kept
             gone = await self._client.delete(
                 path,
                 uid=metadata["uid"],
@@ -166,6 +170,19 @@ class ClusterTarget:
                 return Removed.GONE, ""
             return Removed.FAILED, failure.message
         return (Removed.GONE if gone else Removed.GOING), ""
+
+    async def _holds_data(self, key: ObjectKey) -> str:
+        """Why an object is not deleted by anybody but a person; empty if it may be."""
+        if key.kind == _CLAIM:
+            return f"{key} holds data: it is kept; delete it by hand if nobody needs that"
+        if key.kind != "Namespace":
+            return ""
+        path = f"/api/v1/namespaces/{key.object}/persistentvolumeclaims"
+        claims = (await self._client.get(path)).get("items") or ()
+        if not claims:
+            return ""
+        names = ", ".join(sorted(str(c["metadata"]["name"]) for c in claims)[:_SHOWN])
+        return f"{key} holds the data of {names}: it is kept; delete it by hand if nobody needs it"
 
     async def log_lines(self, namespace: str, pod: str, container: str) -> tuple[str, ...]:
         """The last lines of the container before it was started again."""

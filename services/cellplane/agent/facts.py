@@ -26,6 +26,8 @@ from cellplane.cell.plane import (
 FOLDER_CAPABILITIES: Final = (CERT_MANAGER, GATEWAY, ENVOY_GATEWAY, KUBERNETES_POLICY)
 """What a folder can do if nobody says otherwise."""
 
+_DIGEST: Final = 32
+"""Digits of a digest of facts."""
 _BY_GROUP: Final = {
     "networking.k8s.io": KUBERNETES_POLICY,
     "gateway.networking.k8s.io": GATEWAY,
@@ -165,8 +167,11 @@ def facts_of(
 
 
 def digest_of(facts: Facts) -> str:
-    """Digest facts, so that both sides know whether they mean the same."""
-    return digest(
+    """Digest facts, so that both sides know whether they mean the same.
+
+    Half a digest does for that, and goes over the wire at each connection, both ways.
+    """
+    whole = digest(
         canonical(
             {
                 "kubernetesVersion": facts.kubernetes_version,
@@ -188,6 +193,7 @@ def digest_of(facts: Facts) -> str:
             }
         )
     )
+    return whole[:_DIGEST]
 
 
 def _shared_labels(nodes: list[Node]) -> dict[str, str]:

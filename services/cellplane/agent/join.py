@@ -85,7 +85,11 @@ def load(directory: Path, *, authority_digest: str, clock: Clock) -> Identity | 
         authority, pair = identity.authority.read_bytes(), identity.pair.read_bytes()
     except (OSError, ValueError, KeyError):
         return None
-    if authority_digest and pki.digest_of(authority) != authority_digest:
+    try:
+        digest = pki.digest_of(authority)
+    except ValueError:
+        return None
+    if authority_digest and digest != authority_digest:
         return None
     if not pki.matches(pair, pair) or pki.validity(pair)[1] <= clock.now():
         return None

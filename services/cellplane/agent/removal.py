@@ -77,6 +77,8 @@ class Remover:
                 done(Result(key=key, outcome=Outcome.REMOVED, part=removal.part))
             case Removed.NOT_OURS:
                 done(Result(key=key, outcome=Outcome.CONFLICT, message=message, part=removal.part))
+            case Removed.KEPT:
+                done(Result(key=key, outcome=Outcome.KEPT, message=message, part=removal.part))
             case Removed.GOING:
                 self._going[key] = self._clock.monotonic() + _RECHECK
             case Removed.FAILED:

@@ -34,6 +34,8 @@ from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
 _PATIENCE: Final = 10.0
 """Seconds to wait for Welcome."""
 _MISSED_BEATS: Final = 3
+_PING: Final = 15.0
+"""Seconds between pings; ten more without an answer end a connection that leads nowhere."""
 _DOUBT: Final = 60.0
 """Seconds for which what was said may be lost when the stream ends."""
 _SLOW: Final = frozenset({"DATA_PLANE_GONE", "STREAM_REPLACED", "PROTOCOL_UNSUPPORTED"})
@@ -313,7 +315,9 @@ def over_grpc(identity: Identity) -> Dial:
 
     @asynccontextmanager
     async def dial() -> AsyncIterator[Call]:
-        async with Channels(identity.tls(), max_message_bytes=_MAX_MESSAGE) as channels:
+        async with Channels(
+            identity.tls(), max_message_bytes=_MAX_MESSAGE, keepalive_seconds=_PING
+        ) as channels:
             stub = link_pb2_grpc.LinkServiceStub(channels.channel(identity.link_address))
             sync: Any = stub.Sync
             yield sync()

@@ -71,6 +71,8 @@ class Removed(Enum):
     """Being deleted; whoever watches will see it go."""
     NOT_OURS = "NOT_OURS"
     """There, and not of this Cell: left alone."""
+    KEPT = "KEPT"
+    """It holds data: left where it is, for a person to delete."""
     FAILED = "FAILED"
 
 

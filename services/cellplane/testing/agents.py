@@ -126,7 +126,7 @@ class Agent:
         self.credentials = credentials
         self.settle = settle
         self.facts = link_pb2.Facts(
-            digest="facts-1",
+            digest=f"{1:032x}",
             kubernetes_version="v1.34.0",
             enforcement=compile_pb2.Enforcement.Value(f"ENFORCEMENT_{enforcement}"),
             capabilities=CAPABILITIES,
@@ -153,6 +153,8 @@ class Agent:
         """Whether it counts its messages, as agents since 0.2 do."""
         self._out, self._in = Outgoing(0), Incoming()
         self._one_at_a_time = asyncio.Lock()
+        self.mute = False
+        """While it is set, Wants are neither stored nor answered."""
         self._changed = asyncio.Condition()
         self._call: grpc.aio.StreamStreamCall[link_pb2.SyncRequest, link_pb2.SyncResponse] | None
         self._call = None
@@ -368,6 +370,8 @@ class Agent:
         self.wants.append(want)
         verdicts = link_pb2.Reply.Verdict
         have = self.stored.get(want.cell, Stored())
+        if self.mute:
+            return
         verdict = verdicts.ACCEPTED
         if self.answer is not None:
             verdict = self.answer(want)

@@ -304,6 +304,37 @@ async def test_a_removed_cell_goes_with_its_namespace(setting: Setting) -> None:
     assert max(pods) < min(policies)
 
 
+async def test_invariant_5_what_holds_data_is_kept_and_said(setting: Setting) -> None:
+    """A removed Cell leaves its volume claims and the namespace that they are in; the rest goes."""
+    cell = setting.cell
+    claim = samples.make(
+        cell,
+        "db",
+        Phase.CONFIGURATION,
+        "v1",
+        "PersistentVolumeClaim",
+        "data",
+        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    )
+    setting.control.want(setting.name, [*samples.frame(cell), claim])
+    await setting.control.applied(setting.name)
+    setting.control.remove(setting.name)
+    gone = await setting.control.until(
+        lambda: next((a for a in setting.control.of("applied") if a.removed), None), "removed"
+    )
+    said = {
+        r.object.kind: r.message
+        for a in setting.control.of("applied")
+        for r in a.results
+        if r.outcome == link_pb2.ObjectResult.KEPT
+    }
+    assert gone.complete
+    assert set(said) == {"Namespace", "PersistentVolumeClaim"}
+    assert "data" in said["Namespace"]
+    kept = await setting.kube.get(setting.path("persistentvolumeclaims", "data"))
+    assert "deletionTimestamp" not in kept["metadata"]
+
+
 async def test_a_new_revision_is_never_ready_before_it_is(setting: Setting) -> None:
     """While pods of a new revision do not become ready, no report calls that revision ready."""
     setting.control.want(setting.name, samples.whole(setting.cell))

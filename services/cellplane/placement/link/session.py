@@ -24,7 +24,7 @@ from cellplane.placement.link.wanting import Wanting, Write
 from cellplane.placement.planes import BEAT, Planes
 from cellplane.placement.reporter import Reporter
 from cellplane.placement.slots import Slot
-from cellplane.placement.status.observed import DONE
+from cellplane.placement.status.observed import DONE, Outcome
 from cellplane.runtime.clock import Clock
 from cellplane.runtime.linkdigest import PROTOCOL
 from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
@@ -217,7 +217,16 @@ class Session:
                 # It was wanted again meanwhile.
                 self.want(applied.cell)
             return
-        results = (messages.failure_of(r) for r in applied.results)
+        results = [messages.failure_of(r) for r in applied.results]
+        for kept in (r for r in results if r.outcome is Outcome.KEPT):
+            self._reporter.event(
+                applied.cell,
+                self._data_plane,
+                component=kept.part,
+                reference=f"{kept.key.kind}/{kept.key.object}",
+                reason="DataKept",
+                message=kept.message,
+            )
         failures = tuple(r for r in results if r.outcome not in DONE)
         self._desired.applied(
             applied.cell,
@@ -243,7 +252,7 @@ class Session:
     def _placed(self, cell: str, what: str) -> Slot | None:
         slot = self._desired.slot(cell, self._data_plane)
         if slot is None or not slot.bundle.revision:
-            self._log.warning("link.not_placed_here", cell=cell, dropped=what)
+            self._log.warning("link.not_placed_here", cell=cell, dropped=what, audit=True)
             return None
         return slot
 

@@ -21,9 +21,10 @@ class Outcome(Enum):
     INVALID = "INVALID"
     FAILED = "FAILED"
     BLOCKED = "BLOCKED"
+    KEPT = "KEPT"
 
 
-DONE = frozenset({Outcome.CREATED, Outcome.CHANGED, Outcome.SAME, Outcome.REMOVED})
+DONE = frozenset({Outcome.CREATED, Outcome.CHANGED, Outcome.SAME, Outcome.REMOVED, Outcome.KEPT})
 LASTING = frozenset({Outcome.CONFLICT, Outcome.FORBIDDEN, Outcome.INVALID})
 """Failures that only a change by a person or a tool can help; others are tried again."""
 

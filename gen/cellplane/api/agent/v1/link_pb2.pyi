@@ -36,7 +36,6 @@ class SyncRequest(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     BEAT_FIELD_NUMBER: _builtins.int
-    OPERATION_RESULT_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts the messages of this direction of a stream, upwards by one from any
@@ -76,10 +75,6 @@ class SyncRequest(_message.Message):
     def beat(self) -> Global___Beat:
         """Says that the agent is alive."""
 
-    @_builtins.property
-    def operation_result(self) -> Global___OperationResult:
-        """Says what became of an operation."""
-
     def __init__(
         self,
         *,
@@ -91,14 +86,13 @@ class SyncRequest(_message.Message):
         facts: Global___Facts | None = ...,
         drift: Global___Drift | None = ...,
         beat: Global___Beat | None = ...,
-        operation_result: Global___OperationResult | None = ...,
         sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "beat", b"beat", "drift", b"drift", "facts", b"facts", "hello", b"hello", "inventory", b"inventory", "message", b"message", "operation_result", b"operation_result", "reply", b"reply", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "beat", b"beat", "drift", b"drift", "facts", b"facts", "hello", b"hello", "inventory", b"inventory", "message", b"message", "reply", b"reply", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "beat", b"beat", "drift", b"drift", "facts", b"facts", "hello", b"hello", "inventory", b"inventory", "message", b"message", "operation_result", b"operation_result", "reply", b"reply", "report", b"report", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "beat", b"beat", "drift", b"drift", "facts", b"facts", "hello", b"hello", "inventory", b"inventory", "message", b"message", "reply", b"reply", "report", b"report", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "inventory", "reply", "applied", "report", "facts", "drift", "beat", "operation_result"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "inventory", "reply", "applied", "report", "facts", "drift", "beat"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -116,7 +110,6 @@ class SyncResponse(_message.Message):
     WANT_FIELD_NUMBER: _builtins.int
     BEAT_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
-    OPERATION_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """As in `SyncRequest`; begins with Welcome."""
@@ -144,10 +137,6 @@ class SyncResponse(_message.Message):
     def drain(self) -> Global___Drain:
         """Asks the agent to connect again, elsewhere if it can."""
 
-    @_builtins.property
-    def operation(self) -> Global___Operation:
-        """Asks for something to be done once."""
-
     def __init__(
         self,
         *,
@@ -157,14 +146,13 @@ class SyncResponse(_message.Message):
         want: Global___Want | None = ...,
         beat: Global___Beat | None = ...,
         drain: Global___Drain | None = ...,
-        operation: Global___Operation | None = ...,
         sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "blob", b"blob", "compare", b"compare", "drain", b"drain", "message", b"message", "operation", b"operation", "want", b"want", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "blob", b"blob", "compare", b"compare", "drain", b"drain", "message", b"message", "want", b"want", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "blob", b"blob", "compare", b"compare", "drain", b"drain", "message", b"message", "operation", b"operation", "sequence", b"sequence", "want", b"want", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "blob", b"blob", "compare", b"compare", "drain", b"drain", "message", b"message", "sequence", b"sequence", "want", b"want", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "compare", "blob", "want", "beat", "drain", "operation"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "compare", "blob", "want", "beat", "drain"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -1063,96 +1051,6 @@ class Beat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Beat: _TypeAlias = Beat  # noqa: Y015
-
-@_typing.final
-class Operation(_message.Message):
-    """Something to be done once. It is a record of its own: later revisions and
-    other operations never overwrite it, and it is sent again until it is
-    answered.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Action:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Operation._Action.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        ACTION_UNSPECIFIED: Operation._Action.ValueType  # 0
-        """Not an action."""
-        RESTART: Operation._Action.ValueType  # 1
-        """Restarts the workloads of a component, or of the whole Cell."""
-        SYNC: Operation._Action.ValueType  # 2
-        """Looks at every object of the Cell, and repairs what differs, now."""
-
-    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
-        """What can be asked for."""
-
-    ACTION_UNSPECIFIED: Operation.Action.ValueType  # 0
-    """Not an action."""
-    RESTART: Operation.Action.ValueType  # 1
-    """Restarts the workloads of a component, or of the whole Cell."""
-    SYNC: Operation.Action.ValueType  # 2
-    """Looks at every object of the Cell, and repairs what differs, now."""
-
-    ID_FIELD_NUMBER: _builtins.int
-    CELL_FIELD_NUMBER: _builtins.int
-    COMPONENT_FIELD_NUMBER: _builtins.int
-    ACTION_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """A UUID. An agent does an operation once, however often it is sent."""
-    cell: _builtins.str
-    """Name of the Cell."""
-    component: _builtins.str
-    """Id of the component; empty for the whole Cell."""
-    action: Global___Operation.Action.ValueType
-    """What to do."""
-    def __init__(
-        self,
-        *,
-        id: _builtins.str = ...,
-        cell: _builtins.str = ...,
-        component: _builtins.str = ...,
-        action: Global___Operation.Action.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cell", b"cell", "component", b"component", "id", b"id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Operation: _TypeAlias = Operation  # noqa: Y015
-
-@_typing.final
-class OperationResult(_message.Message):
-    """What became of an operation."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ID_FIELD_NUMBER: _builtins.int
-    DONE_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """Its id."""
-    done: _builtins.bool
-    """Whether it was done."""
-    message: _builtins.str
-    """What was done, or why not."""
-    def __init__(
-        self,
-        *,
-        id: _builtins.str = ...,
-        done: _builtins.bool = ...,
-        message: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "id", b"id", "message", b"message"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OperationResult: _TypeAlias = OperationResult  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
