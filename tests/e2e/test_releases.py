@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,14 +79,15 @@ def ended(plane: Plane, name: str) -> Any:
 
 
 def releases(plane: Plane, environment: str) -> dict[str, str]:
-    answer = plane.run("get", "deployments", "boutique", "-o", "json")
+    found = plane.ok("get", "deployments", "-o", "json").json
     return {
         d["name"].split("/")[5]: d["release"].rsplit("/", 1)[-1]
-        for d in json.loads(answer.out)
-        if d["environment"].endswith(f"/{environment}")
+        for d in found
+        if d["name"].split("/")[3] == "boutique" and d["environment"].endswith(f"/{environment}")
     }
 
 
+@pytest.mark.timeout(600)
 def test_a_refused_promotion_changes_nothing_and_no_other_way_is_left(boutique: Plane) -> None:
     """Nobody writes production by hand, and what is refused has ended."""
     plane = boutique
@@ -125,6 +125,7 @@ def test_a_refused_promotion_changes_nothing_and_no_other_way_is_left(boutique: 
     assert releases(plane, "production") == before
 
 
+@pytest.mark.timeout(1200)
 def test_the_boutique_goes_to_production(boutique: Plane) -> None:
     """What fails is taken back or goes no further, what is frozen waits, what passed arrives."""
     plane = boutique

@@ -124,6 +124,18 @@ class Transaction:
         """Leave nothing of this transaction behind when it ends, and no error."""
         self.discarded = True
 
+    @contextlib.asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Run statements that leave nothing behind, also where they succeed; errors pass."""
+        waiting = len(self.after)
+        await self.execute(sa.text("SAVEPOINT attempt"))
+        try:
+            yield
+        finally:
+            await self.execute(sa.text("ROLLBACK TO SAVEPOINT attempt"))
+            await self.execute(sa.text("RELEASE SAVEPOINT attempt"))
+            del self.after[waiting:]
+
     async def announce(self) -> None:
         """Tell other processes on the same schema once this holds; see ``Database.listen``."""
         if self._announced:

@@ -20,6 +20,7 @@ from cellplane.api.model.v1 import (
 )
 from cellplane.api.type.v1 import workload_pb2
 from cellplane.rpc.access import RoleTable
+from cellplane.testing.postgres import PostgresServer
 from tests.service.model.conftest import serving
 from tests.service.model.promoting import (
     FAILED,
@@ -534,3 +535,53 @@ async def test_the_history_is_what_is_deployed(shop: Api) -> None:
     }
     assert [(c.previous_release != c.release, c.overrides.replicas) for c in only] == [(True, 3)]
     assert [c.cause for c in changes] == [1, 1, 3, 3, 1, 2, 2]
+
+
+async def test_what_waits_survives_a_restart(tmp_path: Path, database_url: str) -> None:
+    """What came due while nothing ran is done by whatever runs next, and decisions are kept."""
+
+    def users() -> Any:
+        return serving(tmp_path, database_url, roles=ROLES, users=("ann", "bob"))
+
+    guarded = pipeline(approval(approvals=2), verified=verification(window=3))
+    async with users() as first:
+        world = [one for one in platform() if one.name != guarded.name]
+        await first.apply(*world, guarded, component("cart"), component("web"))
+        running = await promote(first, DEV, STAGING, CART)
+        for who in ("ann", "bob"):
+            await approve(first, who, running.name)
+        running = await until(first, running.name, Promotion.RUNNING, Promotion.ROLLED_BACK)
+        waiting = await promote(first, DEV, STAGING, f"{SHOP}/components/web")
+        await approve(first, "ann", waiting.name)
+    async with users() as second:
+        late = await until(second, running.name, Promotion.ROLLED_BACK)
+        await approve(second, "bob", waiting.name)
+        done = await until(second, waiting.name, Promotion.RUNNING, Promotion.ROLLED_BACK)
+
+    assert waiting.state == Promotion.PENDING
+    assert late.state_reason == "cart not ready in 3 s"
+    assert [d.principal for d in done.decisions] == ["users/ann", "users/bob"]
+
+
+async def test_two_processes_take_each_step_once(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    """What one is asked and another decides is deployed once; one of them goes on alone."""
+    url = postgres_server.new_database()
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    async with serving(folders[1], url, roles=ROLES, users=("ann", "bob")) as other:
+        async with serving(folders[0], url, roles=ROLES, users=("ann", "bob")) as one:
+            await one.apply(*platform())
+            await one.apply(pipeline(approval()), component("cart"))
+            asked = await promote(one)
+            await approve(other, "ann", asked.name)
+            await until(one, asked.name, Promotion.SUCCEEDED)
+        await other.apply(component("cart", image="app:2"))
+        again = await promote(other)
+        await approve(other, "bob", again.name)
+        await until(other, again.name, Promotion.SUCCEEDED)
+        told = [c.promotion for c in await history(other) if c.environment == STAGING]
+
+    assert told == [asked.name, again.name]

@@ -42,7 +42,7 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
         planner: Planner,
     ) -> None:
         self._methods = writes.reads(Kind.PROMOTION, Promotion)
-        self._promotions = promotions
+        self.promotions = promotions
         self._transactions = transactions
         self._planner = planner
 
@@ -51,13 +51,9 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
     ) -> Promotion:
         """Promote releases from one environment to the next."""
         _COLLECTION.parse_parent(request.parent, across=False)
-        # What would refuse it in the end refuses it now: a gate is not passed for nothing.
-        async with self._transactions.database.transaction() as tx:
-            await self._promotions.rehearse(tx, request.parent, request.promotion)
-            tx.discard()
         return await self._run(
             request,
-            lambda tx: self._promotions.create(
+            lambda tx: self.promotions.create(
                 tx, request.parent, request.promotion_id, request.promotion
             ),
         )
@@ -131,7 +127,7 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
         _COLLECTION.parse(request.name)
         return await self._run(
             request,
-            lambda tx: self._promotions.cancel(tx, request.name, request.etag, request.reason),
+            lambda tx: self.promotions.cancel(tx, request.name, request.etag, request.reason),
         )
 
     async def RollBackEnvironment(
@@ -141,7 +137,7 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
         _COLLECTION.parse_parent(request.parent, across=False)
 
         async def work(tx: Transaction) -> promotion_pb2.RollBackEnvironmentResponse:
-            record = await self._promotions.roll_back(tx, request.parent, request)
+            record = await self.promotions.roll_back(tx, request.parent, request)
             return promotion_pb2.RollBackEnvironmentResponse(promotion=_answer(record))
 
         return await self._transactions.run(
@@ -152,7 +148,7 @@ class PromotionService(promotion_pb2_grpc.PromotionServiceServicer):
         _COLLECTION.parse(request.name)
         return await self._run(
             request,
-            lambda tx: self._promotions.decide(tx, request.name, request.etag, decision),
+            lambda tx: self.promotions.decide(tx, request.name, request.etag, decision),
         )
 
     async def _run(
