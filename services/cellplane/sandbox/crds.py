@@ -106,6 +106,7 @@ _SOURCES = {
         files=(
             "config/crds/bases/external-secrets.io_externalsecrets.yaml",
             "config/crds/bases/external-secrets.io_*stores.yaml",
+            "config/crds/bases/generators.external-secrets.io_passwords.yaml",
         ),
     ),
 }

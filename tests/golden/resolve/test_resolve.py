@@ -16,6 +16,7 @@ import pytest
 from cellplane.cell.cell import ResolvedConnection
 from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Findings, Problem
+from cellplane.model.domain.claimed import definition_of_type, parts, shipped_type
 from cellplane.model.domain.references import check_references
 from cellplane.model.domain.resolve import Deployed
 from cellplane.model.domain.resolve_all import CellResolution, resolve_cells
@@ -23,6 +24,7 @@ from cellplane.model.domain.resources import (
     Component,
     Environment,
     Organization,
+    ResourceClaim,
     SecretReference,
 )
 from cellplane.model.domain.validate import validate_secret_reference
@@ -37,13 +39,18 @@ KNOWN = {
     "organization",
     "components",
     "secrets",
+    "claims",
     "refused",
     "findings",
     "targets",
     "callers",
     "secrets_of",
 }
-_FULL = {"component": "components", "secret_reference": "secretReferences"}
+_FULL = {
+    "component": "components",
+    "secret_reference": "secretReferences",
+    "resource": "resourceClaims",
+}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
@@ -55,7 +62,9 @@ def test_case(case: Path) -> None:
     components = [_component(*item) for item in data.get("components", {}).items()]
     secrets = [_secret(*item) for item in data.get("secrets", {}).items()]
 
-    assert _told(_refused(components, secrets)) == _expected(data, "refused")
+    claims = {c.name: c for c in (_claim(*i) for i in data.get("claims", {}).items())}
+
+    assert _told(_refused(components, secrets, claims)) == _expected(data, "refused")
 
     environment = decode(
         Environment, {"name": f"{ORGANIZATION}/environments/dev", **data.get("environment", {})}
@@ -64,8 +73,16 @@ def test_case(case: Path) -> None:
     cells = resolve_cells(
         organization,
         environment,
-        {c.name: Deployed(release="r-1", component=c) for c in components},
+        {
+            c.name: Deployed(release="r-1", component=c)
+            for c in (*components, *parts(components, claims, {}, environment).values())
+        },
         {s.name: s for s in secrets},
+        definitions={
+            c.type: definition_of_type(c.type, own)
+            for c in claims.values()
+            if (own := shipped_type(c.type))
+        },
     )
 
     assert _told(p for cell in cells.values() for p in cell.problems) == _expected(data, "findings")
@@ -109,6 +126,11 @@ def _secret(name: str, written: Mapping[str, Any]) -> SecretReference:
     return decode(SecretReference, body)
 
 
+def _claim(name: str, written: Mapping[str, Any]) -> ResourceClaim:
+    own = f"{ORGANIZATION}/resourceTypes/{written['type']}"
+    return decode(ResourceClaim, {"name": _name(name, "resourceClaims"), "type": own})
+
+
 def _name(short: str, collection: str) -> str:
     if short.startswith("organizations/"):
         return short
@@ -128,11 +150,15 @@ def _full(value: Any) -> Any:
     return [_full(item) for item in value] if isinstance(value, list) else value
 
 
-def _refused(components: list[Component], secrets: list[SecretReference]) -> Iterator[Problem]:
+def _refused(
+    components: list[Component],
+    secrets: list[SecretReference],
+    claims: Mapping[str, ResourceClaim],
+) -> Iterator[Problem]:
     parents = {"/".join(r.name.split("/")[:4]): object() for r in (*components, *secrets)} | {
         f"{ORGANIZATION}/environments/{e}": object() for e in ("dev", "staging")
     }
-    known: dict[str, object] = {**parents, **{r.name: r for r in (*components, *secrets)}}
+    known: dict[str, object] = {**parents, **claims, **{r.name: r for r in (*components, *secrets)}}
     for resource in (*secrets, *components):
         findings = Findings(resource=resource.name)
         check_references(resource, known, findings)

@@ -17,6 +17,14 @@ from cellplane.cell.names import last_segment
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cli.documents.load import Document
 from cellplane.cli.documents.places import Finding
+from cellplane.model.domain.claimed import (
+    check_claim,
+    check_outputs,
+    definition_of_type,
+    parts,
+    shipped_type,
+    validate_resource_type,
+)
 from cellplane.model.domain.kinds import Kind, environment_name, organization_of, project_of
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import check_references, references_of
@@ -29,6 +37,8 @@ from cellplane.model.domain.resources import (
     Environment,
     Organization,
     Project,
+    ResourceClaim,
+    ResourceType,
     SecretReference,
     Trait,
 )
@@ -55,11 +65,19 @@ _TYPES: Final[Mapping[str, type[Any]]] = {
         SecretReference,
         ComponentType,
         Trait,
+        ResourceType,
+        ResourceClaim,
         Component,
     )
 }
 _RELEASE: Final = "offline"
-_GIVEN: Final = (Kind.COMPONENT, Kind.SECRET_REFERENCE, Kind.COMPONENT_TYPE, Kind.TRAIT)
+_GIVEN: Final = (
+    Kind.COMPONENT,
+    Kind.SECRET_REFERENCE,
+    Kind.COMPONENT_TYPE,
+    Kind.TRAIT,
+    Kind.RESOURCE_CLAIM,
+)
 """What cannot be left out, as it has a say in what is made."""
 
 
@@ -87,7 +105,17 @@ class World:
     def definitions(self) -> dict[str, Definition]:
         """Types and traits as they are given, by name."""
         given: list[ComponentType | Trait] = [*self.of(ComponentType), *self.of(Trait)]
-        return {one.name: definition_of(one.name, one) for one in given}
+        claimed = {n: definition_of_type(n, own) for n, own in self.resource_types().items()}
+        return {one.name: definition_of(one.name, one) for one in given} | claimed
+
+    def resource_types(self) -> dict[str, ResourceType]:
+        """Types of managed resources that claims name: those that are given, or come along."""
+        found = {one.name: one for one in self.of(ResourceType)}
+        for claim in self.of(ResourceClaim):
+            own = shipped_type(claim.type)
+            if own is not None:
+                found.setdefault(claim.type, own)
+        return found
 
 
 def _as_latest(resource: Any) -> Any:
@@ -121,6 +149,10 @@ def check(world: World) -> Iterator[Finding]:
         check_references(resource, around | world.resources, findings)
         if isinstance(resource, Component):
             check_types(resource, world.resources, findings)
+            claims = {c.name: c for c in world.of(ResourceClaim)}
+            check_outputs(resource, claims, world.resource_types(), findings)
+        elif isinstance(resource, ResourceClaim) and resource.type in world.resource_types():
+            check_claim(resource, world.resource_types()[resource.type], findings)
         yield from (world.finding(p, name) for p in (*problems, *findings.problems))
 
 
@@ -138,6 +170,10 @@ def _own(resource: Any, zones: set[str]) -> list[Problem]:
             return validate_secret_reference(resource)
         case ComponentType() | Trait():
             return validate_defined(resource)
+        case ResourceType():
+            return validate_resource_type(resource)
+        case ResourceClaim():
+            return []
         case _:
             return validate_component(resource, zones)
 
@@ -153,14 +189,14 @@ def cells(world: World, environment: str) -> Iterator[tuple[ResolvedCell, list[F
     """Resolve every project's Cell in an environment, with what keeps it from being whole."""
     for organization in sorted({organization_of(c.name) for c in world.of(Component)}):
         owner = world.resources.get(organization)
+        place = _environment(world, organization, environment)
+        own = [c for c in world.of(Component) if organization_of(c.name) == organization]
+        claims = {c.name: c for c in world.of(ResourceClaim)}
+        claimed = parts(own, claims, world.resource_types(), place)
         found = resolve_cells(
             owner if isinstance(owner, Organization) else Organization(name=organization),
-            _environment(world, organization, environment),
-            {
-                c.name: Deployed(release=_RELEASE, component=c)
-                for c in world.of(Component)
-                if organization_of(c.name) == organization
-            },
+            place,
+            {c.name: Deployed(release=_RELEASE, component=c) for c in (*own, *claimed.values())},
             {s.name: s for s in world.of(SecretReference)},
             # Which grants are in force only a server knows: what they open is shown as open.
             frozenset(

@@ -7,7 +7,7 @@ Cell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cellplane.cell.definition import Definition
@@ -159,6 +159,30 @@ def as_component(claim: ResourceClaim, own: ResourceType, environment: Environme
         parameters={**claim.parameters, **(place.parameters if place is not None else {})},
         environment_parameters={"deletionPolicy": _POLICIES.get(policy, "Retain")},
     )
+
+
+def parts(
+    components: Iterable[Component],
+    claims: Mapping[str, ResourceClaim],
+    types: Mapping[str, ResourceType],
+    environment: Environment,
+) -> dict[str, Component]:
+    """What claims become in an environment where *components* are deployed, by the claims' names.
+
+    Types that are not given are those that come along.
+    """
+    wanted = {
+        c.managed_resource.resource
+        for component in components
+        for c in component.connections
+        if c.managed_resource is not None
+    }
+    found: dict[str, Component] = {}
+    for name in sorted(wanted & claims.keys()):
+        own = types.get(claims[name].type) or shipped_type(claims[name].type)
+        if own is not None:
+            found[name] = as_component(claims[name], own, environment)
+    return found
 
 
 def twin_of(name: str) -> str:
