@@ -211,12 +211,12 @@ async def _describe(profile: Any, kind: Kind, name: str) -> None:
     from cellplane.cli.kinds import by_name
     from cellplane.cli.lookup import full_name, read
     from cellplane.cli.render.columns import cell
-    from cellplane.cli.render.document import dump, plain
+    from cellplane.cli.render.document import dump, headed, plain
     from cellplane.cli.render.output import say, table
 
     async with Client(profile) as client:
         full = await full_name(client, kind, name)
-        print(dump({"kind": kind.name, **plain(await read(client, kind, full))}), end="")
+        print(dump(headed(kind, plain(await read(client, kind, full)))), end="")
         if kind.name != "Cell":
             return
         try:

@@ -153,6 +153,9 @@ class Kind:
         ids = self.ids(name)
         if ids is None:
             return name
+        if name.count("/") + 1 != len(self.pattern):
+            # Ids alone would not say which of its forms it has.
+            return name.split("/", 2)[2]
         return "/".join(ids[1:] if len(ids) > 1 else ids)
 
     def parent(self, organization: str, within: tuple[str, ...] = ()) -> str:

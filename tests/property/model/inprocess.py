@@ -115,8 +115,8 @@ def make_template(folder: Path, *resources: Any) -> Path:
 
 
 def plain(message: Any) -> Any:
-    """A message without what differs from one try to the next: times, uids and etags."""
+    """A message without what differs from one try to the next: times, uids, etags, secrets."""
     told = MessageToDict(message, preserving_proto_field_name=True)
-    for field in ("uid", "create_time", "update_time", "etag"):
+    for field in ("uid", "create_time", "update_time", "decide_time", "etag", "secret"):
         told.pop(field, None)
     return told

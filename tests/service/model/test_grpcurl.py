@@ -16,7 +16,6 @@ PAGE = Path(__file__).parents[3] / "docs" / "api.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MARK = "==== step"
 _FIELDS = r"uid|etag|\w+Time|resumeToken|nextPageToken|request_id|latestRelease"
-_FIELDS = r"uid|etag|\w+Time|resumeToken|nextPageToken|request_id|latestRelease"
 VOLATILE = (
     (re.compile(rf'"({_FIELDS})": ".*"'), r'"\1": …'),
     (re.compile(r"o-[0-9a-f]{20}"), "o-…"),

@@ -107,11 +107,11 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
     program.chmod(0o755)
     script = (
         f'PATH={tmp_path}:$PATH; eval "$(cellplane completion bash)"; '
-        "COMP_WORDS=(cellplane get compo); COMP_CWORD=2; "
+        "COMP_WORDS=(cellplane get projec); COMP_CWORD=2; "
         '_cellplane_completion cellplane; echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stdout.split() == ["components"]
+    assert done.stdout.split() == ["projects"]
     assert done.stderr == ""

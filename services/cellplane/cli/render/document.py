@@ -27,9 +27,15 @@ _ESCAPES: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\
 
 def document(kind: Kind, resource: Message) -> str:
     """Write one resource as a document."""
-    value: dict[str, Any] = {"kind": kind.name}
-    value |= plain(resource, written_only=kind.applicable)
-    return dump(value)
+    return dump(headed(kind, plain(resource, written_only=kind.applicable)))
+
+
+def headed(kind: Kind, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a resource behind its kind; a field that is called so, too, has both words."""
+    return {
+        "kind": kind.name,
+        **{f"{kind.singular}Kind" if name == "kind" else name: v for name, v in fields.items()},
+    }
 
 
 def plain(message: Any, *, written_only: bool = False) -> dict[str, Any]:
