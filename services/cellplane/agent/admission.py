@@ -63,6 +63,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "security.istio.io": frozenset({"AuthorizationPolicy", "PeerAuthentication"}),
     "external-secrets.io": frozenset({"ExternalSecret"}),
     "generators.external-secrets.io": frozenset({"Password"}),
+    "keda.sh": frozenset({"ScaledObject"}),
 }
 
 CLUSTER_KINDS: Final = frozenset({"CiliumClusterwideNetworkPolicy", "GatewayClass"})

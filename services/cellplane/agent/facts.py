@@ -19,6 +19,7 @@ from cellplane.cell.plane import (
     ENVOY_GATEWAY,
     EXTERNAL_SECRETS,
     GATEWAY,
+    KEDA,
     KUBERNETES_POLICY,
     Enforcement,
 )
@@ -34,7 +35,11 @@ _BY_GROUP: Final = {
     "gateway.envoyproxy.io": ENVOY_GATEWAY,
     "cert-manager.io": CERT_MANAGER,
 }
-_BY_API: Final = {"cilium.io/v2": CILIUM_POLICY, "external-secrets.io/v1": EXTERNAL_SECRETS}
+_BY_API: Final = {
+    "cilium.io/v2": CILIUM_POLICY,
+    "external-secrets.io/v1": EXTERNAL_SECRETS,
+    "keda.sh/v1alpha1": KEDA,
+}
 _SUGGESTED: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 _STEPS: Final = 20
 _NATIVE: Final = {

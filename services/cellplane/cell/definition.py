@@ -10,7 +10,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
+
+MADE_BY_TYPES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "": frozenset({"ConfigMap", "PersistentVolumeClaim", "Service", "ServiceAccount"}),
+        "apps": frozenset({"Deployment", "StatefulSet"}),
+        "autoscaling": frozenset({"HorizontalPodAutoscaler"}),
+        "batch": frozenset({"CronJob", "Job"}),
+        "external-secrets.io": frozenset({"ExternalSecret"}),
+        "keda.sh": frozenset({"ScaledObject"}),
+        "policy": frozenset({"PodDisruptionBudget"}),
+    }
+)
+"""By API group, the kinds of object that types and traits can make: no policy, no gateway, nothing
+outside of a namespace. Agents apply all of them."""
 
 
 class RequiredPolicy(Enum):

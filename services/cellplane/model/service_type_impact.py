@@ -19,7 +19,7 @@ from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.definition import Definition
 from cellplane.cell.manifest import Compiled, ObjectKey
 from cellplane.cell.names import last_segment
-from cellplane.cell.plane import EXTERNAL_SECRETS, DataPlaneProfile, Peers
+from cellplane.cell.plane import EXTERNAL_SECRETS, KEDA, DataPlaneProfile, Peers
 from cellplane.cell.problem import Invalid, NotFound, Problem
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.kinds import Kind, cell_name, project_of
@@ -44,7 +44,7 @@ _PLANE: Final = DataPlaneProfile(
     uid="00000000-0000-0000-0000-000000000000",
     organization="any",
     trust_domain="any.internal",
-    capabilities=(EXTERNAL_SECRETS, "keda"),
+    capabilities=(EXTERNAL_SECRETS, KEDA),
 )
 
 

@@ -43,6 +43,8 @@ class CrdSet(StrEnum):
     """Istio's own, for the policies of a mesh."""
     EXTERNAL_SECRETS = "external-secrets"
     """ExternalSecret, and the stores that it names."""
+    KEDA = "keda"
+    """ScaledObject, which scales by events."""
 
 
 ALL = frozenset({CrdSet.ENVOY_GATEWAY, CrdSet.CILIUM, CrdSet.CERT_MANAGER})
@@ -108,6 +110,12 @@ _SOURCES = {
             "config/crds/bases/external-secrets.io_*stores.yaml",
             "config/crds/bases/generators.external-secrets.io_passwords.yaml",
         ),
+    ),
+    CrdSet.KEDA: _Source(
+        module="github.com/kedacore/keda/v2",
+        version="v2.18.1",
+        checksum="h1:h6bRt/IOxxtZpJlHSqhdH/lcInH7Z9obxg/JvWOmGAw=",
+        files=("config/crd/bases/keda.sh_scaledobjects.yaml",),
     ),
 }
 

@@ -77,4 +77,6 @@ groups:
     resources: [externalsecrets]
   - group: generators.external-secrets.io
     resources: [passwords]
+  - group: keda.sh
+    resources: [scaledobjects]
 {{- end -}}

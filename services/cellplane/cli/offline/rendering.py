@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cellplane.cell.cell import ResolvedCell, ResolvedComponent
 from cellplane.cell.manifest import Manifest
-from cellplane.cell.plane import EXTERNAL_SECRETS, DataPlaneProfile, Peers
+from cellplane.cell.plane import EXTERNAL_SECRETS, KEDA, DataPlaneProfile, Peers
 from cellplane.cli.documents.load import Document
 from cellplane.cli.documents.places import Finding
 from cellplane.cli.offline import cells
@@ -27,7 +27,7 @@ PLANE: Final = DataPlaneProfile(
     uid="00000000-0000-0000-0000-000000000000",
     organization="example",
     trust_domain="example.internal",
-    capabilities=(EXTERNAL_SECRETS, "keda"),
+    capabilities=(EXTERNAL_SECRETS, KEDA),
 )
 """A data plane that has everything that types can ask for."""
 

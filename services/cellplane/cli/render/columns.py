@@ -64,6 +64,15 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("IMAGE", "workload.image", wide=True),
         _AGE,
     ),
+    "ComponentType": (
+        Column("VERSION", "version"),
+        Column("KINDS", "component_kinds[]"),
+        Column("TRAITS", "allowed_traits[]", wide=True),
+        _AGE,
+    ),
+    "Trait": (Column("VERSION", "version"), _AGE),
+    "ComponentTypeVersion": (_AGE,),
+    "TraitVersion": (_AGE,),
     "Release": (Column("IMAGE", "snapshot.workload.image"), _AGE),
     "Deployment": (
         Column("ENVIRONMENT", "environment"),

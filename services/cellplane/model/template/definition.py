@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from cellplane.cell.definition import (
+    MADE_BY_TYPES,
     Definition,
     Patch,
     PatchAction,
@@ -23,19 +24,6 @@ from cellplane.model.template.schema import Schema, read_schema
 from cellplane.model.template.syntax import Wrong
 
 MAX_TEMPLATES: Final = 64
-FORBIDDEN_GROUPS: Final = (
-    "networking.k8s.io",
-    "cilium.io",
-    "gateway.networking.k8s.io",
-    "gateway.envoyproxy.io",
-    "rbac.authorization.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-)
-"""Groups of what opens doors: only cellplane's own compilers write these."""
-_CLUSTER: Final = frozenset(
-    {"Namespace", "Node", "PersistentVolume", "StorageClass", "PriorityClass", "RuntimeClass"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,12 +195,14 @@ def _resource(
 def refuse_kind(api_version: str, kind: str, faults: Faults) -> None:
     """Note that a kind is not for types and traits to make."""
     group = api_version.partition("/")[0] if "/" in api_version else ""
-    if group in FORBIDDEN_GROUPS or kind in _CLUSTER or kind.startswith("Cluster"):
-        faults.at("kind").add(
-            "KIND_FORBIDDEN",
-            f"{kind} of {api_version} is not for types to make: cellplane alone says who reaches "
-            "whom, and what is outside of a Cell",
-        )
+    if kind in MADE_BY_TYPES.get(group, ()):
+        return
+    known = ", ".join(sorted(k for kinds in MADE_BY_TYPES.values() for k in kinds))
+    faults.at("kind").add(
+        "KIND_FORBIDDEN",
+        f"{kind} of {api_version} is not for types to make: cellplane alone says who reaches whom, "
+        f"and what is outside of a Cell; types make {known}",
+    )
 
 
 def _loop(

@@ -119,6 +119,7 @@ def render(
         made = [one for part in parts for one in _objects(part, budget)]
         made = _patched(made, parts, budget, faults)
         _refuse_twins(made, faults)
+        _refuse_doors(made, faults)
         _pay(made)
     except Failed as failed:
         return Rendered(faults=(*faults.found, failed.fault))
@@ -274,6 +275,21 @@ def _refuse_twins(made: Sequence[Made], faults: Faults) -> None:
                 "OBJECT_DUPLICATE",
                 f'{one} is made twice, by templates "{before.template}" and "{one.template}": '
                 "give them different names",
+            )
+
+
+def _refuse_doors(made: Sequence[Made], faults: Faults) -> None:
+    """Whoever reaches a component does so through its Cell's doors, which no type opens."""
+    for one in made:
+        spec = one.body.get("spec")
+        if one.body["kind"] != "Service" or not isinstance(spec, dict):
+            continue
+        kind = spec.get("type", "ClusterIP")
+        if kind != "ClusterIP":
+            faults.at("type").add(
+                "DOOR_FORBIDDEN",
+                f"{one} of type {show(kind)} is open to the outside: expected ClusterIP; give an "
+                "endpoint a visibility instead",
             )
 
 
