@@ -39,6 +39,7 @@ from cellplane.gateway.compiler.objects import (
     component_problem,
     exposure,
 )
+from cellplane.gateway.compiler.planes import endpoint_of, leads_somewhere
 from cellplane.gateway.compiler.southbound import (
     compile_southbound,
     listener,
@@ -96,7 +97,7 @@ def frame_problems(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
             value=str(count),
         )
     for connection, target in outbound:
-        if not _gateways(peers, target.project):
+        if not _gateways(plane, peers, target.project):
             yield Problem(
                 reason="TARGET_NOT_PLACED",
                 message=f'connection "{connection.component}/{connection.connection.connection}": '
@@ -147,7 +148,7 @@ def compile_egress(cell: ResolvedCell, plane: DataPlaneProfile, peers: Peers) ->
     for each in outside:
         yield from compile_southbound(cell, each)
     for connection, target in outbound:
-        gateways = _gateways(peers, target.project)
+        gateways = _gateways(plane, peers, target.project)
         if gateways:
             port = ports[connection.component, connection.connection.connection]
             yield from _door(cell, plane, connection, target, gateways, port)
@@ -162,8 +163,10 @@ def _eastbound(cell: ResolvedCell) -> list[tuple[OutboundConnection, Organizatio
     ]
 
 
-def _gateways(peers: Peers, project: str) -> tuple[PeerGateway, ...]:
-    return next((peer.gateways for peer in peers.cells if peer.project == project), ())
+def _gateways(plane: DataPlaneProfile, peers: Peers, project: str) -> tuple[PeerGateway, ...]:
+    """Nearest first; what cannot be another plane's is left out, as network policies leave it."""
+    found = next((peer.gateways for peer in peers.cells if peer.project == project), ())
+    return tuple(gateway for gateway in found if leads_somewhere(gateway, plane))
 
 
 def _identity(cell: ResolvedCell, plane: DataPlaneProfile) -> Iterator[Manifest]:
@@ -332,14 +335,7 @@ def _backend(
     *,
     grpc: bool,
 ) -> Manifest:
-    own = gateway.data_plane == plane.data_plane
-    host = (
-        f"{addresses.WESTBOUND_GATEWAY}.{addresses.GATEWAY_NAMESPACE}.svc.cluster.local"
-        if own
-        else gateway.host
-    )
-    port = addresses.WESTBOUND_PORT if own else gateway.port
-    spec: dict[str, Any] = {"endpoints": [{"fqdn": {"hostname": host, "port": port}}]}
+    spec: dict[str, Any] = {"endpoints": [endpoint_of(gateway, plane)]}
     # For this backend alone: nobody outside of the organization is shown who the Cell is.
     spec["tls"] = {
         "clientCertificateRef": {"kind": "Secret", "name": CLIENT_SECRET},

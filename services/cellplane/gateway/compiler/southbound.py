@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from cellplane.cell import addresses
+from cellplane.cell import addresses, hosts
 from cellplane.cell.cell import (
     ExternalTarget,
     OutboundConnection,
@@ -103,6 +103,7 @@ def southbound(cell: ResolvedCell) -> list[Southbound]:
         for outbound in cell.frame.outbound
         if isinstance(outbound.connection.target, ExternalTarget)
         and TRAITS[outbound.connection.protocol].route in OUTWARD
+        and not hosts.refused(outbound.connection.target.host)
     ]
 
 
@@ -110,6 +111,16 @@ def southbound_problems(cell: ResolvedCell, component: ResolvedComponent) -> Ite
     """Refuse connections of one component that cannot leave."""
     for index, connection in enumerate(component.connections):
         protocol = connection.protocol
+        external = connection.external
+        if external is not None and (why := hosts.refused(external.host)):
+            yield component_problem(
+                cell.frame,
+                component.component,
+                f"connections[{index}].external_host.host",
+                "HOST_REFUSED",
+                f'host "{external.host}" {why}',
+                external.host,
+            )
         if isinstance(connection.target, ExternalTarget) and TRAITS[protocol].route not in OUTWARD:
             yield component_problem(
                 cell.frame,
@@ -120,9 +131,9 @@ def southbound_problems(cell: ResolvedCell, component: ResolvedComponent) -> Ite
                 "does not leave a Cell: use a protocol over TCP",
                 protocol.value,
             )
-        elif connection.external is not None and connection.external.policy is not None:
+        elif external is not None and external.policy is not None:
             name = f'connection "{component.component}/{connection.connection}"'
-            for step, why in _refused(protocol, connection.external.policy):
+            for step, why in _refused(protocol, external.policy):
                 yield component_problem(
                     cell.frame,
                     component.component,

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from cellplane.cell import addresses
+from cellplane.cell import addresses, hosts
 from cellplane.cell.problem import Findings, Problem
 from cellplane.cell.protocol import TRAITS, RouteKind, Transport
 from cellplane.cell.quantity import bytes_of, is_quantity, milli_of
 from cellplane.cell.visibility import Visibility
 from cellplane.cell.workload import ComponentKind, Probe, Resources, Workload
-from cellplane.model.domain import hosts, schedule
+from cellplane.model.domain import schedule
 from cellplane.model.domain.default import RUN_ONCE, default_resources, public_paths, target_port
 from cellplane.model.domain.resources import Component, Connection, Endpoint
 from cellplane.model.domain.validate_offers import check_offers
