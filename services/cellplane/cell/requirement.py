@@ -208,6 +208,40 @@ class Division:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutWave:
+    """Data planes that get a change at about the same time."""
+
+    selectors: tuple[LabelSelector, ...] = ()
+    """All must hold; none: every data plane that is in no wave before."""
+    size: str = ""
+    """At most so many of them, as a number or in percent of all; empty for all of them."""
+    mandatory: bool = False
+    """Whether no failure is borne in it."""
+    approval: bool = False
+    """Whether somebody has to approve before it begins."""
+    wait_seconds: int | None = None
+    """How long it waits after the wave before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStrategy:
+    """How a change of a Cell comes to its data planes: in waves, and no further than is good."""
+
+    waves: tuple[RolloutWave, ...] = ()
+    """In order; what is in none follows at the end."""
+    concurrency: str = ""
+    """How many data planes are under way at once, as a number or in percent of all; empty: 1."""
+    soak_seconds: int | None = None
+    """How long a data plane has to stay ready."""
+    deadline_seconds: int | None = None
+    """How long it has to become ready. Default 600."""
+    failure_budget: str = ""
+    """How many data planes the change may break, as a number or in percent of all; empty: 0."""
+    rollback: bool | None = None
+    """Whether those go back to the revision that they were ready with. Default yes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRequirement:
     """What is asked of data planes: by one level as it is written, or by all of them, narrowed."""
 
@@ -237,6 +271,8 @@ class PlacementRequirement:
     """Whether it goes back where it was once that data plane has held for a while."""
     lost_seconds: int | None = None
     """How long it stays on a data plane that is lost. Default 300."""
+    rollout: RolloutStrategy | None = None
+    """How a change comes to its data planes; to all at once if ``None``."""
 
 
 def narrow(levels: Iterable[PlacementRequirement | None]) -> PlacementRequirement:
@@ -266,6 +302,7 @@ def narrow(levels: Iterable[PlacementRequirement | None]) -> PlacementRequiremen
         move_budget=_least(g.move_budget for g in given),
         failback=_last(g.failback for g in given),
         lost_seconds=_last(g.lost_seconds for g in given),
+        rollout=_rollout([g.rollout for g in given if g.rollout is not None]),
     )
 
 
@@ -288,6 +325,21 @@ def _all(values: Iterable[bool | None]) -> bool | None:
 def _any(values: Iterable[bool | None]) -> bool | None:
     said = [v for v in values if v is not None]
     return any(said) if said else None
+
+
+def _rollout(levels: Sequence[RolloutStrategy]) -> RolloutStrategy | None:
+    """What a wider level says of order and numbers holds; a narrower one can take more time."""
+    if not levels:
+        return None
+    soaks = [s.soak_seconds for s in levels if s.soak_seconds is not None]
+    return RolloutStrategy(
+        waves=next((s.waves for s in levels if s.waves), ()),
+        concurrency=next((s.concurrency for s in levels if s.concurrency), ""),
+        soak_seconds=max(soaks, default=None),
+        deadline_seconds=_least(s.deadline_seconds for s in levels),
+        failure_budget=next((s.failure_budget for s in levels if s.failure_budget), ""),
+        rollback=_any(s.rollback for s in levels),
+    )
 
 
 def _tiers(levels: Sequence[tuple[Tier, ...]]) -> tuple[Tier, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellplane.cli import completion
+from cellplane.cli import completion, rollout
 from cellplane.cli.options import Format, Organization, Output, Profile
 from cellplane.cli.simulate import simulate
 from cellplane.cli.what_if import call, drain_plan, rebalance, what_if
@@ -30,6 +30,7 @@ app.command()(simulate)
 app.command()(what_if)
 app.command()(drain_plan)
 app.command()(rebalance)
+app.add_typer(rollout.app, name="rollout")
 
 
 @app.command()

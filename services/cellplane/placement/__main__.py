@@ -24,6 +24,7 @@ from cellplane.placement.link.sharing import share
 from cellplane.placement.planes import Patience
 from cellplane.placement.relay import Relay
 from cellplane.placement.repository import Repository
+from cellplane.placement.rollout_store import RolloutStore
 from cellplane.placement.seats import Ports, add_services, bound, take_seat
 from cellplane.rpc.client import Channels
 from cellplane.rpc.entry import run_service
@@ -74,7 +75,8 @@ async def build(
             settings.agent_certificate_lifetime,
         )
         ports = _ports(settings, server, authority)
-        adapters = _adapters(settings, repository, channels, authority, vault, ports.link)
+        rollouts = RolloutStore(database, repository)
+        adapters = _adapters(settings, repository, rollouts, channels, authority, vault, ports.link)
         if reached is not None:
             adapters = replace(adapters, reached=reached)
 
@@ -158,6 +160,7 @@ def _ports(settings: PlacementSettings, server: Server, authority: AgentAuthorit
 def _adapters(
     settings: PlacementSettings,
     repository: Repository,
+    rollouts: RolloutStore,
     channels: Channels,
     authority: AgentAuthority,
     vault: GrantVault,
@@ -171,6 +174,7 @@ def _adapters(
     gateway = gateway_pb2_grpc.GatewayServiceStub(channels.channel(settings.gateway_address))
     return Adapters(
         repository=repository,
+        rollouts=rollouts,
         model=Model(model),
         observability=Observability(observability),
         compilers={

@@ -20,6 +20,7 @@ from cellplane.placement.platform import Platform
 from cellplane.placement.records import DataPlane
 from cellplane.placement.reporter import Reporter
 from cellplane.placement.repository import Repository
+from cellplane.placement.rollout_store import RolloutStore
 from cellplane.placement.scheduler.snapshot import PlaneState
 from cellplane.runtime.clock import Clock
 from cellplane.runtime.tasks import Backoff, Loop
@@ -35,6 +36,7 @@ class Adapters:
     """What the parts need of the world."""
 
     repository: Repository
+    rollouts: RolloutStore
     model: Model
     observability: Observability
     compilers: Mapping[str, Any]
@@ -72,6 +74,7 @@ class Placement:
             desired=self.desired,
             store=repository,
             clock=clock,
+            rollouts=adapters.rollouts,
             drain_seconds=adapters.drain_seconds,
             reached=adapters.reached,
         )
@@ -110,6 +113,7 @@ class Placement:
             self.planes.load([(plane, membership, state, seen)])
         self.desired.load(await repository.read_slots(), await repository.read_floors())
         self.engine.load(await repository.read_decisions())
+        self.engine.rolling.load(await self._adapters.rollouts.read())
         self.platform.begin()
 
     def session(self, data_plane: str) -> Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cellplane.cell.names import CellName
 from cellplane.cell.requirement import PlacementRequirement
@@ -36,7 +36,8 @@ def demand_of(entry: CellEntry, resolved: Resolved) -> Demand:
     return Demand(
         cell=str(entry.name),
         organization=entry.name.organization,
-        requirement=entry.requirement,
+        # How a change comes to data planes does not matter to which ones they are.
+        requirement=replace(entry.requirement, rollout=None),
         encryption=resolved.frame.encryption,
         exposed=any(p.exposed for p in parts),
         identified=any(p.identified for p in parts),

@@ -37,6 +37,8 @@ from cellplane.placement.moving import Moving
 from cellplane.placement.peers import peers_of, target_cells
 from cellplane.placement.planes import News, Planes
 from cellplane.placement.records import Decided
+from cellplane.placement.rolling import Rolling
+from cellplane.placement.rollout_store import RolloutStore
 from cellplane.placement.slots import ContentsMissing
 from cellplane.placement.workers import Workers
 from cellplane.rpc.client import explain
@@ -54,6 +56,7 @@ class Engine:
         planes: Planes,
         desired: Desired,
         store: DecisionStore,
+        rollouts: RolloutStore,
         clock: Clock,
         drain_seconds: float = 5.0,
         reached: Reached = UNARMED,
@@ -65,6 +68,7 @@ class Engine:
         self.deciding = Deciding(planes=planes, store=store, clock=clock, speaks=self._speaks)
         self.deciding.commits.reached = reached
         self.deciding.on_held(self._held)
+        self.rolling = Rolling(store=rollouts, desired=desired, planes=planes, clock=clock)
         self._moving = Moving(
             desired=desired,
             deciding=self.deciding,
@@ -190,6 +194,8 @@ class Engine:
                 self.workers.wake(cell)
                 self._wake_readers(cell)
         for cell in there:
+            if self.rolling.active(cell):
+                self.workers.wake(cell)
             self._changed(cell)
 
     def _wake_readers(self, cell: str) -> None:
@@ -198,7 +204,9 @@ class Engine:
 
     def _observed(self, cell: str) -> None:
         entry = self._cells.get(cell)
-        if entry is not None and (entry.wanted is False or self._moving.concerns(entry)):
+        if entry is not None and (
+            entry.wanted is False or self._moving.concerns(entry) or self.rolling.active(cell)
+        ):
             self.workers.wake(cell)
         self._changed(cell)
 
@@ -233,6 +241,7 @@ class Engine:
         entry.compilations.clear()
         if not self._desired.of_cell(cell) and not entry.wanted:
             await self.deciding.forget(cell)
+            await self.rolling.forget(cell)
             if entry.wanted:
                 return self.workers.wake(cell)
             self.deciding.drop(cell, entry.name.organization)
@@ -256,11 +265,13 @@ class Engine:
         if decided is None:
             return
         organization = entry.name.organization
+        wanted = await self.rolling.wanted(cell, entry, resolved)
         async with asyncio.TaskGroup() as group:
             for name in decided.deliverable:
-                data_plane = f"organizations/{organization}/dataPlanes/{name}"
-                part = part_of(resolved, decided.decision.shares, name)
-                group.create_task(self._deliver(cell, entry, part, data_plane))
+                if name in wanted:
+                    data_plane = f"organizations/{organization}/dataPlanes/{name}"
+                    part = part_of(wanted[name], decided.decision.shares, name)
+                    group.create_task(self._deliver(cell, entry, part, data_plane))
         if await self._moving.go_on(cell, entry):
             self.workers.wake(cell)
         self._changed(cell)
@@ -287,7 +298,7 @@ class Engine:
     def look(self) -> None:
         """Let time go by for what is decided, and for what is on its way."""
         self.deciding.tick()
-        for cell in self._moving.due():
+        for cell in (*self._moving.due(), *self.rolling.due()):
             self.workers.wake(cell)
 
     async def _deliver(

@@ -16,6 +16,7 @@ from cellplane.api.placement.v1 import (
     decision_pb2_grpc,
     join_grant_pb2_grpc,
     resource_pb2_grpc,
+    rollout_pb2_grpc,
 )
 from cellplane.placement import convert
 from cellplane.placement.assembly import Adapters, Placement
@@ -26,6 +27,7 @@ from cellplane.placement.link.service import JoinService, LinkService
 from cellplane.placement.metrics import PlacementMetrics
 from cellplane.placement.readings import CellRevisionService, DecisionService
 from cellplane.placement.relay import Here, Relay, Switch
+from cellplane.placement.rollouts import RolloutService
 from cellplane.placement.service import (
     DATA_PLANES,
     HISTORY,
@@ -49,6 +51,7 @@ _DATA_PLANE = "cellplane.api.placement.v1.DataPlaneService"
 _JOIN_GRANT = "cellplane.api.placement.v1.JoinGrantService"
 _DECISION = "cellplane.api.placement.v1.DecisionService"
 _CELL_REVISION = "cellplane.api.placement.v1.CellRevisionService"
+_ROLLOUT = "cellplane.api.placement.v1.RolloutService"
 _RESOURCES = "cellplane.api.placement.v1.ResourceService"
 _CHANGES = "cellplane.api.model.v1.ResourceChangeService"
 _SERVICES: Mapping[str, tuple[Callable[[Any, Any], None], type[Any], str]] = {
@@ -85,6 +88,11 @@ _SERVICES: Mapping[str, tuple[Callable[[Any, Any], None], type[Any], str]] = {
     _DECISION: (
         decision_pb2_grpc.add_DecisionServiceServicer_to_server,
         decision_pb2_grpc.DecisionServiceStub,
+        "api",
+    ),
+    _ROLLOUT: (
+        rollout_pb2_grpc.add_RolloutServiceServicer_to_server,
+        rollout_pb2_grpc.RolloutServiceStub,
         "api",
     ),
     _CELL_REVISION: (
@@ -199,6 +207,7 @@ def _servicers(
         ),
         _CHANGES: ResourceChangeService(database, History(resources.tables), tokens, HISTORY),
         _DECISION: DecisionService(placement.engine),
+        _ROLLOUT: RolloutService(placement.engine),
         _CELL_REVISION: CellRevisionService(placement.desired, tokens),
     }
 

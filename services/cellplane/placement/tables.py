@@ -121,6 +121,21 @@ objects = sa.Table(
     sa.Column("removed", sa.Boolean, nullable=False),
 )
 
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+cell_versions = sa.Table(
+    "cell_versions",
+    metadata,
+    sa.Column("cell", sa.Text, primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 contents = sa.Table(
     "contents",
     metadata,

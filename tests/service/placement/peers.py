@@ -7,6 +7,7 @@ compilers make. Each records what it was asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,6 +102,12 @@ class FakeModel(cell_pb2_grpc.CellServiceServicer):
         self.statuses.pop(cell, None)
         kinds = cell_pb2.WatchCellsResponse.Type
         await self._tell(cell_pb2.WatchCellsResponse(type=kinds.DELETED, cell=cell))
+
+    async def until_reported(self) -> None:
+        """Wait until anything is reported; soon at the latest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1), self._changed:
+                await self._changed.wait()
 
     async def until(self, holds: Callable[[], bool], seconds: float = DEADLINE) -> None:
         """Wait until something holds of what was reported."""

@@ -30,6 +30,7 @@ from cellplane.api.placement.v1 import (
     join_grant_pb2,
     join_grant_pb2_grpc,
     resource_pb2_grpc,
+    rollout_pb2_grpc,
 )
 from cellplane.placement.__main__ import build
 from cellplane.placement.config import PlacementSettings
@@ -60,6 +61,7 @@ class Client:
     planes: data_plane_pb2_grpc.DataPlaneServiceStub
     grants: join_grant_pb2_grpc.JoinGrantServiceStub
     decisions: decision_pb2_grpc.DecisionServiceStub
+    rollouts: rollout_pb2_grpc.RolloutServiceStub
     revisions: cell_revision_pb2_grpc.CellRevisionServiceStub
     changes: resource_change_pb2_grpc.ResourceChangeServiceStub
     resources: resource_pb2_grpc.ResourceServiceStub
@@ -122,6 +124,7 @@ class World:
             planes=data_plane_pb2_grpc.DataPlaneServiceStub(channel),
             grants=join_grant_pb2_grpc.JoinGrantServiceStub(channel),
             decisions=decision_pb2_grpc.DecisionServiceStub(channel),
+            rollouts=rollout_pb2_grpc.RolloutServiceStub(channel),
             revisions=cell_revision_pb2_grpc.CellRevisionServiceStub(channel),
             changes=resource_change_pb2_grpc.ResourceChangeServiceStub(channel),
             resources=resource_pb2_grpc.ResourceServiceStub(channel),

@@ -184,7 +184,8 @@ class Chooser:
             items += feasible.best(here & ~kept, many, self._of_cell)
             if rooms is not None:
                 items = [(w + (rooms[slot] << (STICKINESS + 16)), slot) for w, slot in items]
-            items.sort(key=lambda i: (-i[0], feasible.index.at(i[1]).data_plane))
+            if kept or rooms is not None:
+                items.sort(key=lambda i: (-i[0], feasible.index.at(i[1]).data_plane))
             found[groups] = items
         return found
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from cellplane.cell.requirement import Effect, LabelSelector, Source
 from cellplane.placement.scheduler.filters import keeps_away, needs
 from cellplane.placement.scheduler.index import Index, slots_of
-from cellplane.placement.scheduler.scores import buckets, mix, packed, static, tier_worth
+from cellplane.placement.scheduler.scores import buckets, mix, mixes, packed, static, tier_worth
 from cellplane.placement.scheduler.snapshot import Amounts, Demand, PlaneState
 
 Signature: TypeAlias = tuple[object, ...]
@@ -178,12 +178,15 @@ class Feasible:
                     if few >= many:
                         break
             equals = found_bits
-        ranked = [
-            (packed(worth, count, plane.cost, mix(index.hashes[slot], of_cell)), slot)
-            for slot in slots_of(equals)
-            if (plane := index.planes[slot]) is not None
-        ]
-        ranked.sort(reverse=True)
+        slots = slots_of(equals)
+        hashed = mixes([index.hashes[slot] for slot in slots], of_cell)
+        if equals & index.costly:
+            prices = [index.at(slot).cost for slot in slots]
+            hashed = [packed(worth, count, p, h) for p, h in zip(prices, hashed, strict=True)]
+        else:
+            base = packed(worth, count, 0, 0)
+            hashed = [base + h for h in hashed]
+        ranked = sorted(zip(hashed, slots, strict=True), reverse=True)
         if any(one[0] == other[0] for one, other in pairwise(ranked)):
             # Slots depend on who came first; names do not.
             ranked.sort(key=self._rank, reverse=True)

@@ -8,7 +8,7 @@ planes and stay as they are when planes come and go.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -23,6 +23,7 @@ BUCKETS: Final = 64
 _MASK: Final = (1 << 64) - 1
 _MIX: Final = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio, odd: multiplying with it spreads what differs (Knuth, 6.4)."""
+_TURNED: Final = tuple((bucket + 1) * _MIX for bucket in range(BUCKETS))
 
 
 def stickiness(_plane: Plane, _demand: Demand, there: bool) -> int:
@@ -88,17 +89,34 @@ def mix(of_plane: int, of_cell: int) -> int:
     stays in its bucket, the order of others does not depend on who else is there.
     """
     own = ((of_plane ^ of_cell) * _MIX & _MASK) >> 36
-    return (_bucket(of_plane % BUCKETS, of_cell) << 28) | own
+    return _bucket(of_plane % BUCKETS, of_cell) << 28 | own
+
+
+def mixes(of_planes: Iterable[int], of_cell: int) -> list[int]:
+    """The same for many planes."""
+    likes = _likes(of_cell)
+    return [
+        likes[plane % BUCKETS] | ((plane ^ of_cell) * _MIX & _MASK) >> 36 for plane in of_planes
+    ]
 
 
 @lru_cache(maxsize=4096)
 def buckets(of_cell: int) -> tuple[int, ...]:
     """The buckets of planes in the order in which a Cell likes them."""
-    return tuple(sorted(range(BUCKETS), key=lambda b: _bucket(b, of_cell), reverse=True))
+    return tuple(sorted(range(BUCKETS), key=_likes(of_cell).__getitem__, reverse=True))
+
+
+@lru_cache(maxsize=4096)
+def _likes(of_cell: int) -> list[int]:
+    """By bucket, how much a Cell likes it."""
+    return [
+        (((turned ^ of_cell) * _MIX & _MASK) >> 50 << 6 | bucket) << 28
+        for bucket, turned in enumerate(_TURNED)
+    ]
 
 
 def _bucket(bucket: int, of_cell: int) -> int:
-    mixed = ((bucket + 1) * _MIX ^ of_cell) * _MIX & _MASK
+    mixed = (_TURNED[bucket] ^ of_cell) * _MIX & _MASK
     return (mixed >> 50 << 6) | bucket
 
 
@@ -131,6 +149,10 @@ _BALANCE: Final = _COST + 44
 _SOFT: Final = _BALANCE + 24
 _PREFERENCE: Final = _SOFT + 44
 STICKINESS: Final = _PREFERENCE + 192
+_HALF_24, _ONES_24 = 1 << 23, (1 << 24) - 1
+_HALF_44, _ONES_44 = 1 << 43, (1 << 44) - 1
+_HALF_60, _ONES_60 = 1 << 59, (1 << 60) - 1
+_HALF_192, _ONES_192 = 1 << 191, (1 << 192) - 1
 
 
 def static(tier_part: int, preference_part: int, soft_part: int) -> int:
@@ -150,10 +172,15 @@ def above_spread(worth: int) -> int:
 
 def unpacked(worth: int) -> Scores:
     """The parts again, as many as there are in ``PARTS``; the tier's is shown as it was packed."""
-    parts: list[int] = []
-    for width in (_RENDEZVOUS, 44, 44, 24, 44, STICKINESS - _PREFERENCE):
-        half = 1 << (width - 1)
-        part = ((worth + half) & ((1 << width) - 1)) - half
-        parts.append(part)
-        worth = (worth - part) >> width
-    return (worth, *reversed(parts))
+    hashed = ((worth + _HALF_60) & _ONES_60) - _HALF_60
+    worth = (worth - hashed) >> 60
+    price = ((worth + _HALF_44) & _ONES_44) - _HALF_44
+    worth = (worth - price) >> 44
+    count = ((worth + _HALF_44) & _ONES_44) - _HALF_44
+    worth = (worth - count) >> 44
+    soft = ((worth + _HALF_24) & _ONES_24) - _HALF_24
+    worth = (worth - soft) >> 24
+    wish = ((worth + _HALF_44) & _ONES_44) - _HALF_44
+    worth = (worth - wish) >> 44
+    tier_part = ((worth + _HALF_192) & _ONES_192) - _HALF_192
+    return ((worth - tier_part) >> 192, tier_part, wish, soft, count, price, hashed)

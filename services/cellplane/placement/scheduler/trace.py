@@ -18,6 +18,7 @@ CANDIDATES: Final = 10
 BYTES: Final = 2048
 """What a trace takes at most, as JSON."""
 _EACH: Final = 3
+_NAMES: Final = [name for name, _ in PARTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,13 @@ class Candidate:
 
     data_plane: str
     chosen: bool
-    scores: tuple[tuple[str, float], ...]
+    parts: tuple[int, ...]
+    """In the order of ``PARTS``."""
+
+    @property
+    def scores(self) -> tuple[tuple[str, float], ...]:
+        """The parts with their names."""
+        return tuple((name, float(v)) for (name, _), v in zip(PARTS, self.parts, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,16 +125,27 @@ def candidates(
     tiers = view.feasible.tiers
     for worth, slot in ranked[:CANDIDATES]:
         name = view.feasible.index.at(slot).data_plane
-        parts = [int(name in view.previous.data_planes), *unpacked(worth)[1:]]
-        parts[1] = -next((i for i, bits in enumerate(tiers) if bits >> slot & 1), 0)
-        shown = tuple((part, float(v)) for (part, _), v in zip(PARTS, parts, strict=True))
-        found.append(Candidate(data_plane=name, chosen=name in chosen, scores=shown))
+        stays = int(name in view.previous.data_planes)
+        tier = -next((i for i, bits in enumerate(tiers) if bits >> slot & 1), 0)
+        parts = (stays, tier, *unpacked(worth)[2:])
+        found.append(Candidate(data_plane=name, chosen=name in chosen, parts=parts))
     return tuple(found)
+
+
+def _small(trace: Trace) -> bool:
+    """Whether it is below the limit for sure, without writing it out."""
+    words = [trace.summary, *(c.data_plane for c in trace.candidates)]
+    words += [w for r in trace.rejections for w in (r.data_plane, r.reason, r.message)]
+    digits = sum(len(str(part)) + 2 for c in trace.candidates for part in c.parts)
+    # Whatever it is, no character takes more than six, and what is around a word thirty.
+    signs = sum(len(w) if w.isascii() and w.isprintable() else 6 * len(w) for w in words)
+    quoted = sum(w.count('"') + w.count("\\") for w in words)
+    return signs + quoted + digits + 30 * (len(words) + len(trace.rules)) + 300 < BYTES
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
     """A trace to be stored: as much as there is room for, the best first."""
-    names = [name for name, _ in trace.candidates[0].scores] if trace.candidates else []
+    names = _NAMES if trace.candidates else []
     body: dict[str, Any] = {
         "summary": trace.summary[:600],
         "rules": [list(rule) for rule in trace.rules],
@@ -138,12 +156,11 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "rejections": [],
     }
     entries = [
-        ("candidates", [c.data_plane, int(c.chosen), *(int(v) for _, v in c.scores)])
-        for c in trace.candidates
+        ("candidates", [c.data_plane, int(c.chosen), *c.parts]) for c in trace.candidates
     ] + [("rejections", [r.data_plane, r.reason, r.message[:160]]) for r in trace.rejections]
     for kind, entry in entries:
         body[kind].append(entry)
-    over = len(json.dumps(body).encode()) - BYTES
+    over = 0 if _small(trace) else len(json.dumps(body).encode()) - BYTES
     for kind, entry in reversed(entries):
         if over <= 0:
             break
@@ -166,7 +183,9 @@ def of_json(body: Mapping[str, Any]) -> Trace:
             Candidate(
                 data_plane=plane,
                 chosen=bool(chosen),
-                scores=tuple(zip(body["parts"], map(float, values), strict=True)),
+                parts=tuple(
+                    dict(zip(body["parts"], values, strict=True)).get(n, 0) for n in _NAMES
+                ),
             )
             for plane, chosen, *values in body["candidates"]
         ),

@@ -78,6 +78,22 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "move_budget": "How many copies may move at a time when they need not; 0 for none.",
         "failback": "Whether it goes back where it was once that data plane has held.",
         "lost_seconds": "How long it stays on a data plane that is lost; 300 by default.",
+        "rollout": "How a change comes to its data planes; without meaning in a world.",
+    },
+    "RolloutStrategy": {
+        "waves": "In order; data planes that are in none follow at the end.",
+        "concurrency": "How many are under way at once: a number, or percent of all.",
+        "soak_seconds": "How long one has to stay ready before it counts.",
+        "deadline_seconds": "How long one has to become ready; 600 by default.",
+        "failure_budget": "How many the change may break: a number, or percent of all.",
+        "rollback": "Whether those go back; true by default.",
+    },
+    "RolloutWave": {
+        "selectors": "All must hold for a data plane to be in it.",
+        "size": "At most so many of them: a number, or percent of all.",
+        "mandatory": "Whether no failure is borne in it.",
+        "approval": "Whether somebody has to approve before it begins.",
+        "wait_seconds": "How long it waits after the wave before.",
     },
     "LabelSelector": {
         "key": "Key of the label, or name of the field or fact.",

@@ -45,6 +45,7 @@ class PlacementRequirement(_message.Message):
     MOVE_BUDGET_FIELD_NUMBER: _builtins.int
     FAILBACK_FIELD_NUMBER: _builtins.int
     LOST_SECONDS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     copies: _builtins.int
     """On how many data planes the whole Cell runs. Default 1."""
     overflow: _builtins.bool
@@ -113,6 +114,12 @@ class PlacementRequirement(_message.Message):
         a copy of the whole Cell.
         """
 
+    @_builtins.property
+    def rollout(self) -> Global___RolloutStrategy:
+        """How a change of a Cell comes to its data planes. Default: to all at once. Of
+        several levels the widest says order and numbers, and each can take longer.
+        """
+
     def __init__(
         self,
         *,
@@ -134,10 +141,11 @@ class PlacementRequirement(_message.Message):
         move_budget: _builtins.int | None = ...,
         failback: _builtins.bool | None = ...,
         lost_seconds: _builtins.int | None = ...,
+        rollout: Global___RolloutStrategy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "copies", b"copies", "division", b"division", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "priority", b"priority", "stays", b"stays", "stickiness", b"stickiness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "copies", b"copies", "division", b"division", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "priority", b"priority", "rollout", b"rollout", "stays", b"stays", "stickiness", b"stickiness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "affinities", b"affinities", "capabilities", b"capabilities", "copies", b"copies", "division", b"division", "excluded_data_planes", b"excluded_data_planes", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "preferences", b"preferences", "priority", b"priority", "selectors", b"selectors", "spreads", b"spreads", "stays", b"stays", "stickiness", b"stickiness", "tiers", b"tiers", "tolerations", b"tolerations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_copies", b"_copies", "_failback", b"_failback", "_lost_seconds", b"_lost_seconds", "_move_budget", b"_move_budget", "_overflow", b"_overflow", "_preemption", b"_preemption", "_priority", b"_priority", "_stays", b"_stays", "_stickiness", b"_stickiness", "affinities", b"affinities", "capabilities", b"capabilities", "copies", b"copies", "division", b"division", "excluded_data_planes", b"excluded_data_planes", "failback", b"failback", "lost_seconds", b"lost_seconds", "move_budget", b"move_budget", "overflow", b"overflow", "preemption", b"preemption", "preferences", b"preferences", "priority", b"priority", "rollout", b"rollout", "selectors", b"selectors", "spreads", b"spreads", "stays", b"stays", "stickiness", b"stickiness", "tiers", b"tiers", "tolerations", b"tolerations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__copies: _TypeAlias = _typing.Literal["copies"]  # noqa: Y015
     _WhichOneofArgType__copies: _TypeAlias = _typing.Literal["_copies", b"_copies"]  # noqa: Y015
@@ -177,6 +185,114 @@ class PlacementRequirement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stickiness) -> _WhichOneofReturnType__stickiness | None: ...
 
 Global___PlacementRequirement: _TypeAlias = PlacementRequirement  # noqa: Y015
+
+@_typing.final
+class RolloutStrategy(_message.Message):
+    """How a change of a Cell comes to its data planes: in waves, and no further
+    than is good.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAVES_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    SOAK_SECONDS_FIELD_NUMBER: _builtins.int
+    DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    FAILURE_BUDGET_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    concurrency: _builtins.str
+    """How many data planes are under way at once: a number such as `3`, or `25%`
+    of all. Default 1.
+    """
+    soak_seconds: _builtins.int
+    """How long a data plane has to stay ready before it counts, in seconds."""
+    deadline_seconds: _builtins.int
+    """How long a data plane has to become ready, in seconds. Default 600."""
+    failure_budget: _builtins.str
+    """How many data planes the change may break before it stops: a number, or
+    percent of all. Those that were broken before, or are lost, do not count.
+    Default 0.
+    """
+    rollback: _builtins.bool
+    """Whether a data plane that the change broke goes back to the revision that
+    it was ready with. Default yes.
+    """
+    @_builtins.property
+    def waves(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutWave]:
+        """In order. Data planes that are in none follow at the end."""
+
+    def __init__(
+        self,
+        *,
+        waves: _abc.Iterable[Global___RolloutWave] | None = ...,
+        concurrency: _builtins.str = ...,
+        soak_seconds: _builtins.int | None = ...,
+        deadline_seconds: _builtins.int | None = ...,
+        failure_budget: _builtins.str = ...,
+        rollback: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deadline_seconds", b"_deadline_seconds", "_rollback", b"_rollback", "_soak_seconds", b"_soak_seconds", "deadline_seconds", b"deadline_seconds", "rollback", b"rollback", "soak_seconds", b"soak_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deadline_seconds", b"_deadline_seconds", "_rollback", b"_rollback", "_soak_seconds", b"_soak_seconds", "concurrency", b"concurrency", "deadline_seconds", b"deadline_seconds", "failure_budget", b"failure_budget", "rollback", b"rollback", "soak_seconds", b"soak_seconds", "waves", b"waves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deadline_seconds: _TypeAlias = _typing.Literal["deadline_seconds"]  # noqa: Y015
+    _WhichOneofArgType__deadline_seconds: _TypeAlias = _typing.Literal["_deadline_seconds", b"_deadline_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__rollback: _TypeAlias = _typing.Literal["rollback"]  # noqa: Y015
+    _WhichOneofArgType__rollback: _TypeAlias = _typing.Literal["_rollback", b"_rollback"]  # noqa: Y015
+    _WhichOneofReturnType__soak_seconds: _TypeAlias = _typing.Literal["soak_seconds"]  # noqa: Y015
+    _WhichOneofArgType__soak_seconds: _TypeAlias = _typing.Literal["_soak_seconds", b"_soak_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deadline_seconds) -> _WhichOneofReturnType__deadline_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rollback) -> _WhichOneofReturnType__rollback | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__soak_seconds) -> _WhichOneofReturnType__soak_seconds | None: ...
+
+Global___RolloutStrategy: _TypeAlias = RolloutStrategy  # noqa: Y015
+
+@_typing.final
+class RolloutWave(_message.Message):
+    """Data planes that get a change at about the same time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTORS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MANDATORY_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    size: _builtins.str
+    """At most so many of them: a number, or percent of all. Default: all of them."""
+    mandatory: _builtins.bool
+    """Whether no failure is borne in it, whatever the budget is."""
+    approval: _builtins.bool
+    """Whether somebody has to approve before it begins."""
+    wait_seconds: _builtins.int
+    """How long it waits after the wave before, in seconds."""
+    @_builtins.property
+    def selectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelSelector]:
+        """All must hold for a data plane to be in it; none: every one that is in no
+        wave before.
+        """
+
+    def __init__(
+        self,
+        *,
+        selectors: _abc.Iterable[Global___LabelSelector] | None = ...,
+        size: _builtins.str = ...,
+        mandatory: _builtins.bool = ...,
+        approval: _builtins.bool = ...,
+        wait_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_wait_seconds", b"_wait_seconds", "wait_seconds", b"wait_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_wait_seconds", b"_wait_seconds", "approval", b"approval", "mandatory", b"mandatory", "selectors", b"selectors", "size", b"size", "wait_seconds", b"wait_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__wait_seconds: _TypeAlias = _typing.Literal["wait_seconds"]  # noqa: Y015
+    _WhichOneofArgType__wait_seconds: _TypeAlias = _typing.Literal["_wait_seconds", b"_wait_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wait_seconds) -> _WhichOneofReturnType__wait_seconds | None: ...
+
+Global___RolloutWave: _TypeAlias = RolloutWave  # noqa: Y015
 
 @_typing.final
 class Tier(_message.Message):
