@@ -28,6 +28,9 @@ def test_every_kind_of_the_contracts_is_there() -> None:
         "ComponentType",
         "Deployment",
         "EventSubscription",
+        "Preview",
+        "ResourceClaim",
+        "ResourceType",
         "DataPlane",
     }
 
