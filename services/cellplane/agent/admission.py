@@ -38,6 +38,7 @@ ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "gateway.networking.k8s.io": frozenset(
         {
             "Gateway",
+            "GatewayClass",
             "HTTPRoute",
             "GRPCRoute",
             "TLSRoute",

@@ -72,8 +72,10 @@ LEAVES: dict[Any, st.SearchStrategy[Any]] = {
         | st.booleans()
         | st.integers(-(2**53), 2**53)
         | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-        lambda inner: st.lists(inner, max_size=2)
-        | st.dictionaries(st.text("abc", max_size=3), inner, max_size=2),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.text("abc", max_size=3), inner, max_size=2)
+        ),
         max_leaves=3,
     ),
     timedelta: st.timedeltas(timedelta(days=-100_000), timedelta(days=100_000)),

@@ -12,8 +12,6 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-
 from cellplane.cell.definition import Definition, ResourceTemplate, ValidationRule, content_of
 from cellplane.cell.workload import ComponentKind
 from cellplane.model.template.definition import Compiled, compile_definition
@@ -37,6 +35,9 @@ class Shipped:
 @functools.cache
 def shipped() -> Shipped:
     """Read and compile the types."""
+    # A process that compiles nothing starts without it.
+    from ruamel.yaml import YAML
+
     types: dict[ComponentKind, Compiled] = {}
     definitions: dict[str, Definition] = {}
     folder = resources.files("cellplane.model.workload").joinpath(_FOLDER)

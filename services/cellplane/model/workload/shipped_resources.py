@@ -12,8 +12,6 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
-from ruamel.yaml import YAML
-
 from cellplane.cell.definition import ResourceTemplate
 from cellplane.cell.protocol import Protocol
 from cellplane.model.domain.resources import ResourceEndpoint, ResourceType
@@ -24,6 +22,9 @@ _FOLDER: Final = "resource_types"
 @functools.cache
 def shipped_resources() -> Mapping[str, ResourceType]:
     """The types, by id."""
+    # A process that compiles nothing starts without it.
+    from ruamel.yaml import YAML
+
     found: dict[str, ResourceType] = {}
     folder = resources.files("cellplane.model.workload").joinpath(_FOLDER)
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
