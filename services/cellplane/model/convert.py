@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -104,11 +104,17 @@ KINDS: Final[Mapping[str, type[Message]]] = MappingProxyType(
 )
 """The same by the kinds' names, as they are stored."""
 
+D = TypeVar("D")
+_KEPT: Final = 256
+"""Values that are known by their bytes: an edit reads what the one before it has written."""
+
 
 class Codecs:
     """Every pair of a domain type and its message."""
 
     __slots__ = (
+        "_kept",
+        "_provider",
         "_resources",
         "component",
         "frame",
@@ -119,7 +125,13 @@ class Codecs:
     )
 
     def __init__(self) -> None:
+        self._kept: dict[tuple[Codec[Any, Any], bytes], Any] = {}
         self.component = Codec(
+            Component,
+            component_pb2.Component,
+            ignore=STANDARD | {"latest_release"},
+        )
+        self._provider = Codec(
             Component,
             component_pb2.Component,
             ignore=STANDARD | {"latest_release"},
@@ -190,33 +202,54 @@ class Codecs:
 
     def component_of(self, stored: bytes) -> Component:
         """A component as it was stored."""
-        return self.component.to_domain(component_pb2.Component.FromString(stored))
+        return self._read(self.component, component_pb2.Component, stored)
 
     def provider_of(self, stored: bytes) -> Component:
         """A component as it was stored, as far as those who connect to it see it."""
-        message = component_pb2.Component.FromString(stored)
-        message.ClearField("connections")
-        return self.component.to_domain(message)
+        return self._read(self._provider, component_pb2.Component, stored, "connections")
 
     def component_bytes(self, component: Component) -> bytes:
         """A component, to be stored."""
-        return write(self.component.to_wire(component))
+        return self._write(self.component, component)
 
     def resolved_of(self, stored: bytes) -> ResolvedComponent:
         """A resolved component as it was stored."""
-        return self.resolved.to_domain(resolved_cell_pb2.ResolvedComponent.FromString(stored))
+        return self._read(self.resolved, resolved_cell_pb2.ResolvedComponent, stored)
 
     def resolved_bytes(self, component: ResolvedComponent) -> bytes:
         """A resolved component, to be stored: the same meaning, the same bytes."""
-        return write(self.resolved.to_wire(component))
+        return self._write(self.resolved, component)
 
     def frame_of(self, stored: bytes) -> CellFrame:
         """A frame as it was stored."""
-        return self.frame.to_domain(resolved_cell_pb2.CellFrame.FromString(stored))
+        return self._read(self.frame, resolved_cell_pb2.CellFrame, stored)
 
     def frame_bytes(self, frame: CellFrame) -> bytes:
         """A frame, to be stored: the same meaning, the same bytes."""
-        return write(self.frame.to_wire(frame))
+        return self._write(self.frame, frame)
+
+    def _read(
+        self, codec: Codec[D, Any], message: type[Message], stored: bytes, *without: str
+    ) -> D:
+        """Read what is stored; what was read or written not long ago is known."""
+        known = self._kept.get((codec, stored))
+        if known is None:
+            whole = message.FromString(stored)
+            for name in without:
+                whole.ClearField(name)
+            known = codec.to_domain(whole)
+            self._keep(codec, stored, known)
+        return cast("D", known)
+
+    def _write(self, codec: Codec[D, Any], value: D) -> bytes:
+        stored = write(codec.to_wire(value))
+        self._keep(codec, stored, value)
+        return stored
+
+    def _keep(self, codec: Codec[Any, Any], stored: bytes, value: Any) -> None:
+        if len(self._kept) >= _KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[codec, stored] = value
 
     def requirement_of(self, stored: bytes) -> PlacementRequirement:
         """A requirement as it was stored."""

@@ -19,19 +19,30 @@ from cellplane.api.model.v1 import (
     resource_change_pb2,
     resource_change_pb2_grpc,
 )
-from tests.service.model.world import ORG, SHOP, Api, component, connection, endpoint
+from tests.service.model.world import (
+    ORG,
+    PIPELINE,
+    SHOP,
+    Api,
+    component,
+    connection,
+    endpoint,
+    platform,
+)
 
 pytestmark = pytest.mark.asyncio
 MANY = 12
 
 
 @contextmanager
-def counted() -> Iterator[list[str]]:
-    """Collect the reads that are sent meanwhile; opening a connection or a transaction is none."""
+def counted(*kinds: str) -> Iterator[list[str]]:
+    """Collect the reads, or what begins otherwise, that is sent meanwhile; opening a connection
+    or a transaction is none."""
+    wanted = kinds or ("SELECT", "WITH")
     sent: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+        if statement.lstrip().upper().startswith(wanted):
             sent.append(statement)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
@@ -114,3 +125,36 @@ async def test_no_list_asks_once_for_each_row(shop: Api) -> None:
         assert len(rows) == MANY or name in ("projects", "cells"), name
         assert many == one, name
         assert one <= 4, name
+
+
+async def test_an_edit_costs_the_same_however_large_its_surroundings_are(api: Api) -> None:
+    """An edit of a component sends as many statements where there are twelve components and ten
+    projects as where there are two, and few."""
+    await api.apply(*platform())
+    pair = [
+        component("a", endpoints=[endpoint()]),
+        component("b", connections=[connection(f"{SHOP}/components/a")]),
+    ]
+    await api.apply(*pair)
+
+    async def edit(number: int) -> int:
+        pair[0].workload.image = f"app:{number}"
+        with counted("SELECT", "WITH", "INSERT", "UPDATE", "DELETE") as sent:
+            await api.apply(pair[0])
+        return len(sent)
+
+    alone = min([await edit(number) for number in range(2, 6)])
+    await api.apply(
+        *(
+            project_pb2.Project(name=f"{ORG}/projects/p{n}", deployment_pipeline=PIPELINE)
+            for n in range(MANY)
+        ),
+        *(
+            component(f"c{n}", connections=[connection(f"{SHOP}/components/a")])
+            for n in range(MANY)
+        ),
+    )
+    among = min([await edit(number) for number in range(6, 10)])
+    assert among == alone
+    # A database that needs no second statement for a change and its resource has four fewer.
+    assert alone <= 28

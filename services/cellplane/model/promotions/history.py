@@ -21,9 +21,15 @@ from cellplane.rpc.identity import CallerKind, Principal, current_principal
 from cellplane.rpc.pagination import Cursor
 from cellplane.runtime.clock import Clock
 from cellplane.store.database import Transaction
+from cellplane.store.prepared import Prepared
 
 SEGMENT = "/deploymentChanges/"
 _c = deployment_changes.c
+_INSERT = Prepared(
+    sa.insert(deployment_changes).values(
+        {c.name: sa.bindparam(c.name, type_=c.type) for c in _c if c.name != "number"}
+    )
+)
 
 
 def named(principal: Principal) -> str:
@@ -49,7 +55,7 @@ class History:
         if rows:
             actor = named(current_principal()) if cause.actor is None else cause.actor
             common = {"actor": actor, "time": self._clock.now()}
-            await tx.execute(sa.insert(deployment_changes), [row | common for row in rows])
+            await tx.change_each(_INSERT, [row | common for row in rows])
 
     async def releases_in(
         self, tx: Transaction, environment: str, components: Collection[str]
