@@ -148,7 +148,8 @@ def test_promotion_follows_the_pipeline(cellplane: Run) -> None:
 
     done = cellplane("promote", "payments", "--from=development", "--to=staging", "-c", "charge")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[1].split() == ["COMPONENT", "RELEASE", "BEFORE", "RELEASE"]
+    assert done.out.splitlines()[1] == "  staging has its releases"
+    assert done.out.splitlines()[2].split() == ["COMPONENT", "RELEASE", "BEFORE", "RELEASE"]
     assert cellplane("get", "cell", "payments/staging").code == 0
     assert cellplane("get", "promotions", "-p", "payments", "-o", "name").out.count("/p-") == 1
 

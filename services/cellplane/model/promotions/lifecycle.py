@@ -124,8 +124,8 @@ class Promotions:
             made = promotion.decisions.add()
             made.CopyFrom(decision)
             made.gate = gate
-        promotion.ClearField("gates")
-        promotion.gates.extend(told(s) for s in await self.facts.stands(tx, promotion))
+        # What is open is gone through by the worker, which can be refused without losing this.
+        await self._look(tx, promotion)
         stored = await self._records.write(tx, promotion, record.stored)
         return Record(stored=stored, message=promotion)
 
@@ -182,6 +182,15 @@ class Promotions:
 
     async def _pass(self, tx: Transaction, promotion: Promotion) -> datetime | None:
         """Go through the gates, if they are open."""
+        found = await self._look(tx, promotion)
+        if promotion.state != Promotion.PENDING:
+            return None
+        if not _is_open(found):
+            return min((s.expected for s in found if s.expected is not None), default=None)
+        return await self._deploy(tx, promotion)
+
+    async def _look(self, tx: Transaction, promotion: Promotion) -> tuple[Stand, ...]:
+        """Write down how it stands; one gate that is shut ends it."""
         found = await self.facts.stands(tx, promotion)
         promotion.ClearField("gates")
         promotion.gates.extend(map(told, found))
@@ -190,12 +199,10 @@ class Promotions:
             refused = shut.state is GateState.REFUSED
             state = Promotion.REFUSED if refused else Promotion.FAILED
             await self._end(tx, promotion, state, f'gate "{shut.gate}": {shut.reason}')
-            return None
-        if not _is_open(found):
-            waits = [stand for stand in found if stand.state not in OPEN]
+        else:
+            waits = (stand for stand in found if stand.state not in OPEN)
             promotion.state_reason = "; ".join(f'gate "{s.gate}": {s.reason}' for s in waits)
-            return min((s.expected for s in waits if s.expected is not None), default=None)
-        return await self._deploy(tx, promotion)
+        return found
 
     async def _deploy(self, tx: Transaction, promotion: Promotion) -> datetime | None:
         verification: Verification | None = None

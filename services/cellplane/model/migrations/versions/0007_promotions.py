@@ -8,8 +8,8 @@ from alembic import op
 from cellplane.api.model.v1 import deployment_pb2
 from cellplane.store.types import Counter, Name, UtcTime
 
-revision = "0006_promotions"
-down_revision = "0005_compliance"
+revision = "0007_promotions"
+down_revision = "0006_previews"
 branch_labels = None
 depends_on = None
 
