@@ -20,6 +20,7 @@ MADE_BY_TYPES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "autoscaling": frozenset({"HorizontalPodAutoscaler"}),
         "batch": frozenset({"CronJob", "Job"}),
         "external-secrets.io": frozenset({"ExternalSecret"}),
+        "generators.external-secrets.io": frozenset({"Password"}),
         "keda.sh": frozenset({"ScaledObject"}),
         "policy": frozenset({"PodDisruptionBudget"}),
     }

@@ -41,6 +41,17 @@ def secret_problems(
                 "serve: install it there, or place the Cell elsewhere",
                 value=EXTERNAL_SECRETS,
             )
+    own = component.type.definition if component.type is not None else None
+    makes = own.resources if own is not None else ()
+    kinds = {one.manifest.get("kind") for one in makes}
+    if "ExternalSecret" in kinds and not component.secrets and not plane.can(EXTERNAL_SECRETS):
+        findings.at("type").add(
+            "CAPABILITY_MISSING",
+            f'type "{own.definition if own else ""}" makes secrets by the External Secrets '
+            f"Operator ({_API}), which data plane {plane.data_plane} does not serve: install it "
+            "there, or place the Cell elsewhere",
+            value=EXTERNAL_SECRETS,
+        )
     return findings.problems
 
 
