@@ -1,13 +1,16 @@
 """What decisions cost, on this machine: the table of placement's design, and growth.
 
-Usage: ``python -m tests.bench.placement [--quick]``. Decisions are committed durably, in batches,
-to a SQLite database in a temporary folder, by the code of the service. The baseline of the same run
-decides each Cell from a snapshot of all data planes, with nothing kept from one to the next.
+Usage: ``python -m tests.bench.placement [--quick] [--plot FILE.svg]``. Decisions are committed
+durably, in batches, to a SQLite database in a temporary folder, by the code of the service. The
+baseline of the same run decides each Cell from a snapshot of all data planes, with nothing kept
+from one to the next.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gc
 import sys
 import tempfile
 import time
@@ -78,13 +81,21 @@ def two_domains(copies: int) -> PlacementRequirement:
     )
 
 
-async def commit(repository: Repository | None, changes: Iterator[Change]) -> list[Change]:
+async def commit(
+    repository: Repository | None, fleet: Fleet, changes: Iterator[Change]
+) -> list[Change]:
     """Take all changes; store them in batches, each in one durable transaction."""
     every: list[Change] = []
     batch: dict[str, Decided] = {}
     for change in changes:
         every.append(change)
-        batch[change.cell] = Decided(decision=change.decision, decide_time=NOW)
+        resident = fleet.cells[change.cell]
+        batch[change.cell] = Decided(
+            decision=change.decision,
+            decide_time=NOW,
+            spreads=resident.spreads,
+            reserved=resident.taken,
+        )
         if len(batch) == BATCH and repository is not None:
             await repository.save_decisions(batch)
             batch = {}
@@ -103,7 +114,7 @@ async def filled(
     started = time.perf_counter()
     for index in range(cells):
         fleet.put_cell(cell(index, requirement))
-    found = await commit(repository, fleet.run())
+    found = await commit(repository, fleet, fleet.run())
     if sum(isinstance(c.decision, Placed) for c in found) != cells:
         raise AssertionError("a Cell was not placed")
     return fleet, time.perf_counter() - started
@@ -184,16 +195,76 @@ def lost(cells: int) -> tuple[int, int, int, int, float]:
     )
 
 
-def plot(title: str, points: list[tuple[str, float]], unit: str) -> None:
-    """Bars, as long as the values."""
-    most = max(value for _, value in points)
+Points = list[tuple[int, float]]
+
+
+def table(title: str, unit: str, points: Points) -> None:
+    """How the CPU of one decision grows, and against what growth alone would make of it."""
     print(f"\n{title}")
-    for name, value in points:
-        print(f"  {name:>24} {'#' * max(1, round(40 * value / most)):40} {value:10.3f} {unit}")
+    first = points[0]
+    for many, cost in points:
+        grown, times = many / first[0], cost / first[1]
+        print(f"  {many:>7} {unit:7} {cost:8.3f} ms of CPU", end="")
+        print(f"   x {grown:5.1f} {unit}: x {times:4.2f}")
 
 
-async def main(*, quick: bool) -> int:
+def svg(path: Path, plots: list[tuple[str, str, Points]]) -> None:
+    """The tables as curves, side by side, from 0 up."""
+    width, height, edge = 420, 260, 50
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * len(plots)}" '
+            f'height="{height}" font-family="sans-serif" font-size="11">'
+        )
+    ]
+    for at, (title, unit, points) in enumerate(plots):
+        most = max(cost for _, cost in points) * 1.15
+        right = max(many for many, _ in points)
+
+        def place(many: float, cost: float, left: int = at * width) -> tuple[float, float]:
+            wide, high = width - 2 * edge, height - 2 * edge
+            return left + edge + wide * many / right, height - edge - high * cost / most  # noqa: B023
+
+        corner, end, top = place(0, 0), place(right, 0), place(0, most)
+        curve = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in points))
+        parts += [
+            f'<text x="{at * width + edge}" y="20" font-size="13">{title}</text>',
+            (
+                f'<path d="M{top[0]},{top[1]} L{corner[0]},{corner[1]} L{end[0]},{end[1]}" '
+                'fill="none" stroke="#888"/>'
+            ),
+            f'<polyline points="{curve}" fill="none" stroke="#0a6" stroke-width="2"/>',
+        ]
+        for many, cost in points:
+            x, y = place(many, cost)
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#0a6"/>',
+                f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{cost:.2f}</text>',
+                f'<text x="{x:.1f}" y="{height - edge + 15}" text-anchor="middle">{many}</text>',
+            ]
+        parts.append(
+            f'<text x="{at * width + width / 2}" y="{height - 12}" text-anchor="middle">'
+            f"{unit}; ms of CPU for a decision</text>"
+        )
+    path.write_text("\n".join([*parts, "</svg>", ""]))
+
+
+async def cost(planes: int, cells: int) -> float:
+    """Milliseconds of CPU for one decision, nothing committed: the better of two runs."""
+    took: list[float] = []
+    for _ in range(2):
+        used = time.process_time()
+        await filled(None, planes, cells, two_domains(3))
+        took.append((time.process_time() - used) * 1000 / cells)
+    return min(took)
+
+
+async def main(*, quick: bool, plot: Path | None) -> int:
     """Print the table."""
+    # As the service runs: see ``runtime.tasks``.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     scale = 10 if quick else 1
     with tempfile.TemporaryDirectory() as folder:
         database = await Database.open(
@@ -222,19 +293,27 @@ async def main(*, quick: bool) -> int:
         print(f"\n{cells} Cells, 1 of 20 planes lost: {there} Cells on it, {moved} moved, ", end="")
         print(f"{evaluated} evaluated, {affected} affected, {took:.2f} s")
         print(f"  evaluated/affected {evaluated / affected:.2f}; goal 1.2")
-        growth: list[tuple[str, float]] = []
-        for many in (1000, 2000, 5000, 10_000):
-            _, seconds = await filled(None, 1000, many // scale, two_domains(3))
-            growth.append((f"{many // scale} Cells", seconds * 1000 / (many // scale)))
-        plot("growth with Cells, 1,000 planes", growth, "ms/decision")
-        growth = []
-        for many in (100, 500, 1000, 2000, 5000):
-            _, seconds = await filled(None, many, 2000 // scale, two_domains(3))
-            growth.append((f"{many} planes", seconds * 1000 / (2000 // scale)))
-        plot(f"growth with planes, {2000 // scale} Cells", growth, "ms/decision")
+        cells_grow = [
+            (many // scale, await cost(1000, many // scale)) for many in (1000, 2000, 5000, 10_000)
+        ]
+        planes_grow = [
+            (many, await cost(many, 2000 // scale)) for many in (100, 500, 1000, 2000, 5000)
+        ]
+        table("growth with Cells, 1,000 data planes", "Cells", cells_grow)
+        table(f"growth with data planes, {2000 // scale} Cells", "planes", planes_grow)
+        if plot is not None:
+            plots = [
+                ("1,000 data planes", "Cells", cells_grow),
+                (f"{2000 // scale} Cells", "data planes", planes_grow),
+            ]
+            svg(plot, plots)
         await database.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(quick="--quick" in sys.argv)))
+    asked = argparse.ArgumentParser(description="What decisions cost, on this machine.")
+    asked.add_argument("--quick", action="store_true", help="a tenth of the Cells")
+    asked.add_argument("--plot", type=Path, help="where to write how the costs grow, as SVG")
+    given = asked.parse_args()
+    sys.exit(asyncio.run(main(quick=given.quick, plot=given.plot)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -139,7 +140,8 @@ def _move_of(body: Mapping[str, Any]) -> Move:
     )
 
 
-def _written(spread: Spread) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def _written(spread: Spread) -> Mapping[str, Any]:
     """A spread without what it does not say."""
     return {name: value for name, value in asdict(spread).items() if value}
 

@@ -132,11 +132,18 @@ def candidates(
     return tuple(found)
 
 
+def _digits(candidate: Candidate) -> int:
+    """As many signs as its numbers take at most: the last one is a hash of 48 bits."""
+    *parts, _ = candidate.parts
+    ordinary = -100_000 < min(parts) and max(parts) < 100_000
+    return 8 * len(parts) + 17 if ordinary else BYTES
+
+
 def _small(trace: Trace) -> bool:
     """Whether it is below the limit for sure, without writing it out."""
     words = [trace.summary, *(c.data_plane for c in trace.candidates)]
     words += [w for r in trace.rejections for w in (r.data_plane, r.reason, r.message)]
-    digits = sum(len(str(part)) + 2 for c in trace.candidates for part in c.parts)
+    digits = sum(map(_digits, trace.candidates))
     # Whatever it is, no character takes more than six, and what is around a word thirty.
     signs = sum(len(w) if w.isascii() and w.isprintable() else 6 * len(w) for w in words)
     quoted = sum(w.count('"') + w.count("\\") for w in words)
