@@ -111,6 +111,53 @@ def agent_command(
     return " \\\n".join(lines)
 
 
+@app.command()
+def manifest(
+    name: Annotated[str, typer.Argument(help="Id of the data plane.")],
+    *,
+    image: Annotated[str, typer.Option(help="Image of the agent.")] = "cellplane:0.1.0",
+    enforcement: Annotated[
+        str, typer.Option(help="enforcing: your word that the cluster enforces policies.")
+    ] = "",
+    trust_domain: Annotated[
+        str, typer.Option(help="Trust domain of the control plane.")
+    ] = "cellplane.local",
+    label: Annotated[
+        list[str] | None, typer.Option(help="Label of the data plane, key=value. Repeatable.")
+    ] = None,
+    readopt: Annotated[
+        bool, typer.Option(help="Take the cluster over from the data plane that it is now.")
+    ] = False,
+    organization: Organization = None,
+    profile: Profile = None,
+) -> None:
+    """Make a data plane, and print what installs its agent; for kubectl apply -f -.
+
+    Example: cellplane dataplane manifest europe-1 --enforcement enforcing | kubectl apply -f -
+    """
+    from cellplane.cli import profile as profiles
+    from cellplane.cli.engine import run
+    from cellplane.cli.exits import usage
+    from cellplane.cli.manifest import Values, fill
+    from cellplane.cli.render.output import say
+
+    if enforcement not in ("", "enforcing", "simulated"):
+        raise usage(f'--enforcement "{enforcement}" is not one of: enforcing, simulated')
+    fields: dict[str, Any] = {"labels": dict(_label(text) for text in label or ())}
+    grant = run(_join(profiles.load(profile, organization), name, fields, readopt=readopt))
+    values = Values(
+        join_address=grant.join_address,
+        grant=grant.name,
+        token=grant.token,
+        authority_digest=grant.authority_digest,
+        trust_domain=trust_domain,
+        image=image,
+        enforcement=enforcement,
+    )
+    print(fill(values), end="")
+    say(f"the token in it works once, until {grant.expire_time.ToJsonString()}")
+
+
 @app.command("list")
 def list_planes(
     *,
