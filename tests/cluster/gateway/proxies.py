@@ -24,7 +24,7 @@ from cellplane.sandbox.cluster import ClusterInfo
 from tests.cluster.gateway import controller
 
 BRIDGE = "10.250.0.1"
-PATIENCE = 40.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

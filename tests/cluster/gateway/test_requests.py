@@ -149,6 +149,8 @@ async def _meet(scene: Scene, case: cases.Case, told: Mapping[str, Any]) -> list
         )
         uri = f"spiffe://{case.plane.trust_domain}{path}"
         tls = asking.holding(tls, running.organization, uri, running.folder, "caller")
+    if (uri := told.get("uri")) is not None:
+        tls = asking.holding(tls, running.organization, uri, running.folder, "client")
     if door == "egress":
         proxy = running.proxy(case.cell.frame.namespace, addresses.EGRESS_GATEWAY)
         ports = addresses.egress_ports(case.cell.frame)

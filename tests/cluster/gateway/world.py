@@ -246,6 +246,7 @@ _ACCEPTED = ("Accepted",)
 _SAYS: Mapping[str, Sequence[str]] = {
     "GatewayClass": _ACCEPTED,
     "Gateway": ("Accepted", "Programmed"),
+    "ListenerSet": ("Accepted", "Programmed"),
     "HTTPRoute": ("Accepted", "ResolvedRefs"),
     "GRPCRoute": ("Accepted", "ResolvedRefs"),
     "TLSRoute": ("Accepted", "ResolvedRefs"),

@@ -37,6 +37,7 @@ from cellplane.cell.traffic import (
     CircuitBreaker,
     Cors,
     ExternalAuthentication,
+    MutualTlsAuthentication,
     RateLimit,
     Retries,
     Timeouts,
@@ -45,7 +46,7 @@ from cellplane.cell.traffic import (
     settings_of,
 )
 from cellplane.cell.visibility import Visibility
-from cellplane.cell.workload import ComponentKind, Workload
+from cellplane.cell.workload import ComponentKind, SecretReferenceKey, Workload
 from cellplane.gateway.compiler.compile import compile as compile_gateways
 
 FRAME = CellFrame(
@@ -363,12 +364,48 @@ def test_an_endpoint_has_all_its_hosts_and_paths() -> None:
         additional_hostnames=("www.example.com",),
     )
 
-    routes = bodies(compiled(a_component(endpoint)), "HTTPRoute")
+    answer = compiled(a_component(endpoint))
 
+    routes = bodies(answer, "HTTPRoute")
+    (brought,) = bodies(answer, "ListenerSet")
     found = {route["spec"]["parentRefs"][0]["name"]: route["spec"] for route in routes}
-    assert found["northbound"]["hostnames"] == ["payments.apps.example.com", "www.example.com"]
+    assert found["northbound"]["hostnames"] == ["payments.apps.example.com"]
+    assert found[brought["metadata"]["name"]]["hostnames"] == ["www.example.com"]
     assert len(found["westbound"]["hostnames"]) == 1
     for spec in found.values():
         matches = spec["rules"][0]["matches"]
         assert [match["path"]["value"] for match in matches] == ["/a", "/b"]
     assert all(match["headers"] for match in found["westbound"]["rules"][0]["matches"])
+
+
+@pytest.mark.parametrize(
+    ("visibilities", "hostname", "shared", "why"),
+    [
+        ((Visibility.PUBLIC, Visibility.ORGANIZATION), "a.example.com", False, "other Cells"),
+        ((Visibility.PUBLIC,), "", False, "give it a hostname"),
+        ((Visibility.PUBLIC,), "a.example.com", True, "its host is also that of endpoint plain"),
+    ],
+)
+def test_client_certificates_that_could_be_gone_around_are_refused(
+    visibilities: tuple[Visibility, ...], hostname: str, shared: bool, why: str
+) -> None:
+    """Where others are served without one by the same listener, the endpoint has no route."""
+    clients = SecretReferenceKey(secret_reference="s", key="ca")
+    policy = TrafficPolicy(
+        authentication=Authentication(mutual_tls=MutualTlsAuthentication(authorities=clients))
+    )
+    asked = replace(
+        an_endpoint(Protocol.HTTP, *visibilities), hostname=hostname, traffic_policy=policy
+    )
+    plain = replace(
+        an_endpoint(Protocol.HTTP, Visibility.PUBLIC, path="/plain"),
+        endpoint="plain",
+        hostname=hostname if shared else "",
+    )
+
+    answer = compiled(a_component(asked, plain))
+
+    (problem,) = answer.problems
+    assert problem.field == "endpoints[0].traffic_policy.authentication.mutual_tls"
+    assert why in problem.message
+    assert all("plain" in r["metadata"]["name"] for r in bodies(answer, "HTTPRoute"))

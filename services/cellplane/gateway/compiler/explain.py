@@ -125,9 +125,7 @@ def explain(cell: ResolvedCell, plane: DataPlaneProfile, asked: Asked) -> Met:
     if re.search("%2f|%5c", path, re.IGNORECASE):
         return Met(gateway=gateway, why="a path with an escaped slash is refused: 400")
     routes = [
-        body
-        for body in objects
-        if body["kind"] in _ROUTES and body["spec"]["parentRefs"][0]["name"] == gateway
+        body for body in objects if body["kind"] in _ROUTES and _behind_gateway(body) == gateway
     ]
     here = [body for body in routes if host in body["spec"]["hostnames"]]
     if not here:
@@ -173,6 +171,12 @@ def _policies(
                     yield f"{body['kind']} {setting}: {json.dumps(value, sort_keys=True)}"
     if "timeouts" in rule:
         yield f"timeout: {rule['timeouts']['request']}"
+
+
+def _behind_gateway(route: Mapping[str, Any]) -> str:
+    """Listeners that a Cell brings along are the northbound gateway's."""
+    parent = route["spec"]["parentRefs"][0]
+    return addresses.NORTHBOUND_GATEWAY if parent.get("kind") == "ListenerSet" else parent["name"]
 
 
 def _behind(cell: ResolvedCell, host: str) -> Iterator[ResolvedEndpoint]:

@@ -21,6 +21,13 @@ from cellplane.cell.problem import Problem, Severity
 from cellplane.cell.protocol import TRAITS, Protocol, RouteKind
 from cellplane.cell.visibility import Visibility
 from cellplane.gateway.compiler.callers import HEADER, caller_expressions
+from cellplane.gateway.compiler.hostnames import (
+    compile_hosts,
+    listener_set,
+    mutual_tls_refused,
+    own_hosts,
+    platform_hosts,
+)
 from cellplane.gateway.compiler.objects import GATEWAY_API, component_problem, exposure
 from cellplane.gateway.compiler.policies import (
     LONGEST_REQUEST,
@@ -84,6 +91,13 @@ def problems(
                 f"{name}: {why}, and what is asked for is never left out: remove it",
                 setting,
             )
+        if why := mutual_tls_refused(cell.frame, component, endpoint):
+            yield blame(
+                "traffic_policy.authentication.mutual_tls",
+                "TRAFFIC_POLICY_NOT_SUPPORTED",
+                f"{name}: client certificates cannot be demanded: {why}",
+                "authentication.mutual_tls",
+            )
         policy = endpoint.traffic_policy
         if policy is not None and not plane.can(ENVOY_GATEWAY):
             yield blame(
@@ -120,26 +134,27 @@ def compile_routes(
 ) -> Iterator[Manifest]:
     """Compile the routes of one component."""
     frame = cell.frame
-    for endpoint in component.endpoints:
-        if endpoint.protocol not in ROUTED or any(refused(endpoint.traffic_policy)):
-            continue
+    routed = [
+        endpoint
+        for endpoint in component.endpoints
+        if endpoint.protocol in ROUTED
+        and not any(refused(endpoint.traffic_policy))
+        and not mutual_tls_refused(frame, component, endpoint)
+    ]
+    public = [endpoint for endpoint in routed if Visibility.PUBLIC in endpoint.visibilities]
+    yield from compile_hosts(cell, component, public)
+    for endpoint in routed:
         if any(each in endpoint.visibilities for each in _EXPOSED):
             yield from compile_secrets(cell, component, endpoint)
-        if Visibility.PUBLIC in endpoint.visibilities:
-            yield from _route(
-                cell,
-                component,
-                endpoint,
-                gateway=addresses.NORTHBOUND_GATEWAY,
-                hosts=addresses.public_hosts(frame, endpoint),
-                headers=(),
-            )
+        if endpoint in public:
+            yield from _public(cell, component, endpoint)
         if Visibility.ORGANIZATION in endpoint.visibilities and endpoint.organization_callers:
             yield from _route(
                 cell,
                 component,
                 endpoint,
-                gateway=addresses.WESTBOUND_GATEWAY,
+                use=addresses.WESTBOUND_GATEWAY,
+                parents=[_gateway(addresses.WESTBOUND_GATEWAY)],
                 hosts=(
                     addresses.organization_host(
                         frame.project,
@@ -157,14 +172,44 @@ def compile_routes(
             )
 
 
+def _public(
+    cell: ResolvedCell, component: ResolvedComponent, endpoint: ResolvedEndpoint
+) -> Iterator[Manifest]:
+    if shared := platform_hosts(cell.frame, endpoint):
+        yield from _route(
+            cell,
+            component,
+            endpoint,
+            use=addresses.NORTHBOUND_GATEWAY,
+            parents=[_gateway(addresses.NORTHBOUND_GATEWAY)],
+            hosts=shared,
+        )
+    if own := own_hosts(cell.frame, endpoint):
+        group = {"group": "gateway.networking.k8s.io", "kind": "ListenerSet"}
+        names = [listener_set(component.component, host) for host in own]
+        yield from _route(
+            cell,
+            component,
+            endpoint,
+            use="hosts",
+            parents=[{**group, "name": name} for name in names],
+            hosts=own,
+        )
+
+
+def _gateway(name: str) -> dict[str, str]:
+    return {"name": name, "namespace": addresses.GATEWAY_NAMESPACE}
+
+
 def _route(
     cell: ResolvedCell,
     component: ResolvedComponent,
     endpoint: ResolvedEndpoint,
     *,
-    gateway: str,
+    use: str,
+    parents: Sequence[Mapping[str, str]],
     hosts: Sequence[str],
-    headers: Sequence[str],
+    headers: Sequence[str] = (),
 ) -> Iterator[Manifest]:
     traits = TRAITS[endpoint.protocol]
     backend = [{"name": addresses.service_name(component.component), "port": endpoint.port}]
@@ -177,7 +222,7 @@ def _route(
         if traits.route is RouteKind.HTTP:
             rule["timeouts"] = {"request": duration(request_timeout(endpoint, _TIMEOUT))}
         rules.append(rule)
-    name = kube_name(component.component, endpoint.endpoint, gateway)
+    name = kube_name(component.component, endpoint.endpoint, use)
     kind = traits.route.value
     yield from compile_policies(cell, component, endpoint, kind=kind, route=name)
     yield exposure(
@@ -187,7 +232,7 @@ def _route(
         kind,
         name,
         {
-            "parentRefs": [{"name": gateway, "namespace": addresses.GATEWAY_NAMESPACE}],
+            "parentRefs": list(parents),
             "hostnames": list(hosts),
             "rules": rules,
         },

@@ -32,6 +32,14 @@ NORTHBOUND_SECRET: Final = "northbound-tls"  # noqa: S105 - the name of a Secret
 WESTBOUND_SECRET: Final = "westbound-tls"  # noqa: S105 - the name of a Secret
 NAMES_OF_CERTIFICATE: Final = 50
 """ACME issuers take about a hundred names in one certificate."""
+NORTHBOUND_TLS: Final[Mapping[str, Any]] = {"minVersion": "1.2"}
+FOR_EVERY_CLIENT: Final[Mapping[str, Any]] = {
+    # A path that reads differently to the gateway and to the component is an open door.
+    "path": {"escapedSlashesAction": "RejectRequest", "disableMergeSlashes": False},
+    "timeout": {"http": {"requestReceivedTimeout": "60s", "idleTimeout": "300s"}},
+    "http2": {"maxConcurrentStreams": 128},
+}
+"""Of a ClientTrafficPolicy; each one must say all of it, as no other holds beside it."""
 _CLASSES = (addresses.GATEWAY_CLASS_INGRESS, addresses.GATEWAY_CLASS_EGRESS)
 
 
@@ -123,7 +131,7 @@ def _northbound(ground: _Ground, domains: Sequence[str]) -> Iterator[Manifest]:
             ],
         },
     )
-    yield _client_policy(ground, name, {"tls": {"minVersion": "1.2"}})
+    yield _client_policy(ground, name, {"tls": NORTHBOUND_TLS})
 
 
 def _tls(port: int, secrets: Sequence[str]) -> dict[str, Any]:
@@ -190,6 +198,8 @@ def _gateway(ground: _Ground, name: str, listeners: Sequence[Mapping[str, Any]])
                 }
             },
             "listeners": list(listeners),
+            # Hosts of their own are brought along by Cells.
+            **({"allowedListeners": _FROM_CELLS} if name == addresses.NORTHBOUND_GATEWAY else {}),
         },
     )
 
@@ -202,10 +212,7 @@ def _client_policy(ground: _Ground, name: str, spec: Mapping[str, Any]) -> Manif
         name,
         {
             "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}],
-            # A path that reads differently to the gateway and to the component is an open door.
-            "path": {"escapedSlashesAction": "RejectRequest", "disableMergeSlashes": False},
-            "timeout": {"http": {"requestReceivedTimeout": "60s", "idleTimeout": "300s"}},
-            "http2": {"maxConcurrentStreams": 128},
+            **FOR_EVERY_CLIENT,
             **spec,
         },
     )
@@ -250,12 +257,17 @@ def _certificate(ground: _Ground, secret: str, issuer: str, names: Mapping[str, 
         CERTIFICATE_API,
         "Certificate",
         secret,
-        {
-            "secretName": secret,
-            **names,
-            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
-            "usages": ["digital signature", "server auth"],
-            "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
-        },
+        certificate(secret, issuer, names),
         phase=Phase.CONFIGURATION,
     )
+
+
+def certificate(secret: str, issuer: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """What a server's Certificate asks for; its key is born on the data plane, anew each time."""
+    return {
+        "secretName": secret,
+        **names,
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+        "usages": ["digital signature", "server auth"],
+        "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
+    }

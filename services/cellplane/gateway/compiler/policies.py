@@ -39,6 +39,7 @@ COVERED: Final = frozenset(
         "authentication.jwt",
         "authentication.api_key",
         "authentication.basic",
+        "authentication.mutual_tls",
         "rate_limits",
         "timeouts.request",
         "timeouts.idle",
