@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ from tests.service.model.promoting import (
     until,
     verification,
 )
+from tests.service.model.test_events import QUICK, Receiver, receiver, subscribe
 from tests.service.model.world import (
     DEV,
     ORG,
@@ -57,15 +60,30 @@ from tests.service.model.world import (
 
 pytestmark = pytest.mark.asyncio
 CART = f"{SHOP}/components/cart"
+__all__ = ["receiver"]
 DECIDES = frozenset({"promotions.get", "promotions.approve", "promotions.refuse"})
 ROLES = RoleTable(grants={"admin": frozenset({"*"}), "ann": DECIDES, "bob": DECIDES})
 
 
-@pytest_asyncio.fixture
-async def shop(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def world(tmp_path: Path, url: str) -> AsyncIterator[Api]:
     """An organization that can deploy, an administrator, and two who may decide."""
-    async with serving(tmp_path, database_url, roles=ROLES, users=("ann", "bob")) as made:
+    async with serving(tmp_path, url, roles=ROLES, users=("ann", "bob")) as made:
         await made.apply(*platform())
+        yield made
+
+
+@pytest_asyncio.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Api]:
+    """On SQLite: what a test says of gates holds of any database."""
+    async with world(tmp_path, f"sqlite:///{tmp_path}/model.db") as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def either(tmp_path: Path, database_url: str) -> AsyncIterator[Api]:
+    """On each kind of database: where its tables and locks matter."""
+    async with world(tmp_path, database_url) as made:
         yield made
 
 
@@ -83,18 +101,18 @@ def gates(promotion: Promotion) -> dict[str, Any]:
     return {gate.gate: gate.state for gate in promotion.gates}
 
 
-async def test_nothing_is_deployed_before_enough_members_approve(shop: Api) -> None:
+async def test_nothing_is_deployed_before_enough_members_approve(either: Api) -> None:
     """Two of the role, neither of them who asked; each answer says who may act, and why not."""
-    await shop.apply(pipeline(approval(approvals=2)), component("cart"))
-    asked = await promote(shop, comment="spring")
+    await either.apply(pipeline(approval(approvals=2)), component("cart"))
+    asked = await promote(either, comment="spring")
     own = await failure(
-        shop.promotions.ApprovePromotion(promotion_pb2.ApprovePromotionRequest(name=asked.name))
+        either.promotions.ApprovePromotion(promotion_pb2.ApprovePromotionRequest(name=asked.name))
     )
-    once = await approve(shop, "ann", asked.name, reason="looks good")
-    twice = await failure(approve(shop, "ann", asked.name))
-    before = await deployed(shop, STAGING)
-    await approve(shop, "bob", asked.name)
-    done = await until(shop, asked.name, Promotion.SUCCEEDED)
+    once = await approve(either, "ann", asked.name, reason="looks good")
+    twice = await failure(approve(either, "ann", asked.name))
+    before = await deployed(either, STAGING)
+    await approve(either, "bob", asked.name)
+    done = await until(either, asked.name, Promotion.SUCCEEDED)
 
     assert (asked.state, asked.creator, asked.reconciling) == (
         Promotion.PENDING,
@@ -108,12 +126,12 @@ async def test_nothing_is_deployed_before_enough_members_approve(shop: Api) -> N
     assert list(once.gates[0].actors) == ["users/bob"]
     assert "has approved" in twice.message
     assert before == {}
-    assert await deployed(shop, STAGING) == await deployed(shop, DEV)
+    assert await deployed(either, STAGING) == await deployed(either, DEV)
     assert [(d.principal, d.reason) for d in done.decisions] == [
         ("users/ann", "looks good"),
         ("users/bob", ""),
     ]
-    told = (await history(shop))[-1]
+    told = (await history(either))[-1]
     assert (told.actor, told.reason, told.promotion) == ("users/admin", "spring", asked.name)
 
 
@@ -151,25 +169,27 @@ async def test_one_refusal_ends_a_promotion(shop: Api) -> None:
     assert await deployed(shop, STAGING) == {}
 
 
-async def test_releases_soak_where_they_come_from(shop: Api) -> None:
+async def test_releases_soak_where_they_come_from(either: Api) -> None:
     """They wait until they were ready for long enough; what fails meanwhile ends the promotion."""
-    await shop.apply(pipeline(health(0.2)), component("cart"))
-    asked = await promote(shop)
-    await report(shop, DEV, {"cart": PROGRESSING})
-    waiting = await shop.promotions.GetPromotion(promotion_pb2.GetPromotionRequest(name=asked.name))
-    await report(shop, DEV, {})
-    done = await until(shop, asked.name, Promotion.SUCCEEDED)
-    await shop.apply(component("cart", image="app:2"))
-    again = await promote(shop)
-    await report(shop, DEV, {"cart": FAILED}, "no such image")
-    failed = await until(shop, again.name, Promotion.FAILED)
+    await either.apply(pipeline(health(0.2)), component("cart"))
+    asked = await promote(either)
+    await report(either, DEV, {"cart": PROGRESSING})
+    waiting = await either.promotions.GetPromotion(
+        promotion_pb2.GetPromotionRequest(name=asked.name)
+    )
+    await report(either, DEV, {})
+    done = await until(either, asked.name, Promotion.SUCCEEDED)
+    await either.apply(component("cart", image="app:2"))
+    again = await promote(either)
+    await report(either, DEV, {"cart": FAILED}, "no such image")
+    failed = await until(either, again.name, Promotion.FAILED)
 
     assert (waiting.state, gates(waiting)) == (Promotion.PENDING, {"soak": State.PENDING})
     assert done.deploy_time.ToDatetime() - asked.create_time.ToDatetime() > timedelta(seconds=0.2)
     assert failed.state_reason == (
         'gate "soak": cart failed in development: ImagePullBackOff: no such image'
     )
-    assert await deployed(shop, STAGING) != await deployed(shop, DEV)
+    assert await deployed(either, STAGING) != await deployed(either, DEV)
 
 
 async def test_a_release_that_its_source_replaced_is_not_promoted(shop: Api) -> None:
@@ -209,25 +229,25 @@ async def test_a_check_is_reported_from_outside(shop: Api) -> None:
     assert "nothing was reported" in forgotten.state_reason
 
 
-async def test_a_freeze_holds_whatever_would_change_an_environment(shop: Api) -> None:
+async def test_a_freeze_holds_whatever_would_change_an_environment(either: Api) -> None:
     """Promotions wait, and direct writes are refused, until somebody overrides it or it is over."""
-    await shop.apply(frozen(), component("cart"))
-    asked = await promote(shop)
+    await either.apply(frozen(), component("cart"))
+    asked = await promote(either)
     release = (
-        await shop.deployments.GetDeployment(
+        await either.deployments.GetDeployment(
             deployment_pb2.GetDeploymentRequest(name=f"{CART}/deployments/development")
         )
     ).release
     direct = await failure(
-        shop.apply(deployment_pb2.Deployment(name=f"{CART}/deployments/staging", release=release))
+        either.apply(deployment_pb2.Deployment(name=f"{CART}/deployments/staging", release=release))
     )
     request = promotion_pb2.OverridePromotionFreezeRequest(name=asked.name, reason="a hole")
-    denied = await failure(shop.others["ann"].promotions.OverridePromotionFreeze(request))
-    held = await deployed(shop, STAGING)
-    await shop.promotions.OverridePromotionFreeze(request)
-    done = await until(shop, asked.name, Promotion.SUCCEEDED)
+    denied = await failure(either.others["ann"].promotions.OverridePromotionFreeze(request))
+    held = await deployed(either, STAGING)
+    await either.promotions.OverridePromotionFreeze(request)
+    done = await until(either, asked.name, Promotion.SUCCEEDED)
     gone = await failure(
-        shop.deployments.DeleteDeployment(
+        either.deployments.DeleteDeployment(
             deployment_pb2.DeleteDeploymentRequest(name=f"{CART}/deployments/staging")
         )
     )
@@ -323,25 +343,25 @@ async def test_overrides_of_a_guarded_environment_go_through_its_gates(shop: Api
     assert refused.reason == "PROMOTION_REFUSED"
 
 
-async def test_what_fails_is_taken_back_as_a_whole(shop: Api) -> None:
+async def test_what_fails_is_taken_back_as_a_whole(either: Api) -> None:
     """One component that fails within the window takes all of the promotion back, at once."""
-    await shop.apply(component("cart"), component("web"))
-    await promote(shop)
-    good = await deployed(shop, STAGING)
-    await shop.apply(pipeline(verified=verification(soak=0.2)))
-    await shop.apply(component("cart", image="app:2"), component("web", image="app:2"))
-    asked = await promote(shop, comment="new carts")
-    bad = await deployed(shop, STAGING)
-    await report(shop, STAGING, {"cart": FAILED}, "no such image")
-    ended = await until(shop, asked.name, Promotion.ROLLED_BACK)
-    back = await until(shop, ended.rollback, Promotion.SUCCEEDED)
+    await either.apply(component("cart"), component("web"))
+    await promote(either)
+    good = await deployed(either, STAGING)
+    await either.apply(pipeline(verified=verification(soak=0.2)))
+    await either.apply(component("cart", image="app:2"), component("web", image="app:2"))
+    asked = await promote(either, comment="new carts")
+    bad = await deployed(either, STAGING)
+    await report(either, STAGING, {"cart": FAILED}, "no such image")
+    ended = await until(either, asked.name, Promotion.ROLLED_BACK)
+    back = await until(either, ended.rollback, Promotion.SUCCEEDED)
 
     assert (asked.state, asked.verification.soak.ToMilliseconds()) == (Promotion.RUNNING, 200)
-    assert bad == await deployed(shop, DEV)
+    assert bad == await deployed(either, DEV)
     assert ended.state_reason == ("cart failed in staging: ImagePullBackOff: no such image")
     assert (back.type, back.undone_promotion) == (Promotion.AUTOMATIC_ROLLBACK, asked.name)
-    assert await deployed(shop, STAGING) == good
-    told = [(c.cause, c.actor, c.reason) for c in await history(shop) if c.promotion == back.name]
+    assert await deployed(either, STAGING) == good
+    told = [(c.cause, c.actor, c.reason) for c in await history(either) if c.promotion == back.name]
     assert told == [(5, "users/admin", ended.state_reason)] * 2
 
 
@@ -375,27 +395,27 @@ async def test_what_is_not_ready_in_time_is_taken_back(shop: Api) -> None:
     assert await deployed(shop, STAGING) == await deployed(shop, DEV)
 
 
-async def test_a_rollback_goes_back_to_what_was_there(shop: Api) -> None:
+async def test_a_rollback_goes_back_to_what_was_there(either: Api) -> None:
     """The last promotion is taken back, or releases are named; what never was there is refused."""
-    await shop.apply(pipeline(check()), component("cart"))
+    await either.apply(pipeline(check()), component("cart"))
     passed = promotion_pb2.ReportPromotionCheckRequest
 
     async def through(image: str) -> Promotion:
-        await shop.apply(component("cart", image=image))
-        asked = await promote(shop)
-        await shop.promotions.ReportPromotionCheck(
+        await either.apply(component("cart", image=image))
+        asked = await promote(either)
+        await either.promotions.ReportPromotionCheck(
             passed(name=asked.name, gate="smoke", passed=True)
         )
-        return await until(shop, asked.name, Promotion.SUCCEEDED)
+        return await until(either, asked.name, Promotion.SUCCEEDED)
 
     first, second = await through("app:1"), await through("app:2")
-    await shop.apply(component("cart", image="app:3"))
-    never = (await deployed(shop, DEV))["cart"]
-    back = await roll_back(shop, reason="carts are lost")
-    undone = await until(shop, second.name, Promotion.ROLLED_BACK)
-    now = await deployed(shop, STAGING)
-    forth = await roll_back(shop, second.changes[0].release)
-    refused = await failure(roll_back(shop, f"{CART}/releases/{never}"))
+    await either.apply(component("cart", image="app:3"))
+    never = (await deployed(either, DEV))["cart"]
+    back = await roll_back(either, reason="carts are lost")
+    undone = await until(either, second.name, Promotion.ROLLED_BACK)
+    now = await deployed(either, STAGING)
+    forth = await roll_back(either, second.changes[0].release)
+    refused = await failure(roll_back(either, f"{CART}/releases/{never}"))
 
     assert (back.type, back.state, back.undone_promotion) == (
         Promotion.ROLLBACK,
@@ -407,7 +427,7 @@ async def test_a_rollback_goes_back_to_what_was_there(shop: Api) -> None:
     assert forth.state == Promotion.SUCCEEDED
     assert refused.reason == "NEVER_DEPLOYED_HERE"
     assert second.changes[0].release.rsplit("/", 1)[-1] in refused.message
-    assert await deployed(shop, STAGING) == {"cart": second.changes[0].release.rsplit("/", 1)[-1]}
+    assert await deployed(either, STAGING) == {"cart": second.changes[0].release.rsplit("/", 1)[-1]}
 
 
 async def test_a_rollback_waits_for_a_freeze_and_ends_what_is_verified(shop: Api) -> None:
@@ -432,14 +452,14 @@ async def test_a_rollback_waits_for_a_freeze_and_ends_what_is_verified(shop: Api
     assert ended.rollback == back.name
 
 
-async def test_a_promotion_that_would_be_refused_never_waits(shop: Api) -> None:
+async def test_a_promotion_that_would_be_refused_never_waits(either: Api) -> None:
     """What its target misses is said when it is asked for, with every finding."""
-    await shop.apply(
+    await either.apply(
         pipeline(approval()),
         component("cart", endpoints=[endpoint()]),
         component("web", connections=[connection(CART)]),
     )
-    refused = await failure(promote(shop, DEV, STAGING, f"{SHOP}/components/web"))
+    refused = await failure(promote(either, DEV, STAGING, f"{SHOP}/components/web"))
 
     assert refused.reason == "PROMOTION_REFUSED"
     assert CART in refused.message
@@ -484,18 +504,18 @@ async def test_a_plan_tells_what_would_change_and_changes_nothing(shop: Api) -> 
     assert await deployed(shop, STAGING) == before
 
 
-async def test_releases_are_kept_by_rule(shop: Api) -> None:
+async def test_releases_are_kept_by_rule(either: Api) -> None:
     """The last ones, and those that are deployed anywhere; no other."""
-    await shop.apply(component("cart", image="app:0"))
-    await promote(shop)
-    await shop.apply(
+    await either.apply(component("cart", image="app:0"))
+    await promote(either)
+    await either.apply(
         organization_pb2.Organization(
             name=ORG, release_retention=gate_pb2.ReleaseRetention(keep_last=2)
         )
     )
     for number in range(1, 5):
-        await shop.apply(component("cart", image=f"app:{number}"))
-    found = await shop.releases.ListReleases(release_pb2.ListReleasesRequest(parent=CART))
+        await either.apply(component("cart", image=f"app:{number}"))
+    found = await either.releases.ListReleases(release_pb2.ListReleasesRequest(parent=CART))
     images = {release.snapshot.workload.image for release in found.releases}
 
     assert images == {"app:0", "app:3", "app:4"}
@@ -511,21 +531,21 @@ async def test_a_project_or_its_pipeline_says_what_is_deployed_at_once(shop: Api
     assert set(await deployed(shop, DEV)) == {"web"}
 
 
-async def test_the_history_is_what_is_deployed(shop: Api) -> None:
+async def test_the_history_is_what_is_deployed(either: Api) -> None:
     """Played again it gives every deployment with its overrides, also after deletions."""
-    await shop.apply(component("cart"), component("web"))
-    await promote(shop)
-    await shop.apply(component("cart", image="app:2"))
+    await either.apply(component("cart"), component("web"))
+    await promote(either)
+    await either.apply(component("cart", image="app:2"))
     own = deployment_pb2.Deployment(name=f"{CART}/deployments/staging")
-    own.release = (await history(shop))[-1].release
+    own.release = (await history(either))[-1].release
     own.overrides.replicas = 3
-    await shop.apply(own)
-    await shop.deployments.DeleteDeployment(
+    await either.apply(own)
+    await either.deployments.DeleteDeployment(
         deployment_pb2.DeleteDeploymentRequest(name=f"{SHOP}/components/web/deployments/staging")
     )
-    changes = await history(shop)
-    only = await history(shop, CART, filter=f'environment = "{STAGING}" AND cause = DIRECT')
-    page = await shop.deployments.ListDeployments(
+    changes = await history(either)
+    only = await history(either, CART, filter=f'environment = "{STAGING}" AND cause = DIRECT')
+    page = await either.deployments.ListDeployments(
         deployment_pb2.ListDeploymentsRequest(parent=f"{SHOP}/components/-")
     )
 
@@ -585,3 +605,25 @@ async def test_two_processes_take_each_step_once(
         told = [c.promotion for c in await history(other) if c.environment == STAGING]
 
     assert told == [asked.name, again.name]
+
+
+async def test_a_check_hears_of_a_promotion_by_webhook(
+    tmp_path: Path, database_url: str, receiver: Receiver
+) -> None:
+    """The event says what waits for whom; its receiver reports, and the promotion goes on."""
+    async with serving(tmp_path, database_url, changes=QUICK) as api:
+        await api.apply(*platform())
+        await api.apply(pipeline(check(description="smoke tests")), component("cart"))
+        await subscribe(api, receiver.url, kinds=["Promotion"])
+        asked = await promote(api)
+        await receiver.until(lambda: bool(receiver.told))
+        [event] = receiver.events()
+        heard = event["subject"][event["subject"].index("organizations/") :]
+        await api.promotions.ReportPromotionCheck(
+            promotion_pb2.ReportPromotionCheckRequest(name=heard, gate="smoke", passed=True)
+        )
+        done = await until(api, asked.name, Promotion.SUCCEEDED)
+
+    assert heard == asked.name
+    assert "waits for a report of smoke tests" in json.dumps(event)
+    assert done.decisions[0].principal == "users/admin"
