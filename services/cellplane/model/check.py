@@ -41,6 +41,7 @@ from cellplane.model.domain.kinds import (
 )
 from cellplane.model.domain.promote import edges, first_environment
 from cellplane.model.domain.references import Resource, check_references, references_of
+from cellplane.model.domain.rehearse import rehearse
 from cellplane.model.domain.resources import (
     Component,
     ComponentType,
@@ -55,7 +56,12 @@ from cellplane.model.domain.resources import (
     SecretReference,
     Trait,
 )
-from cellplane.model.domain.types import check_types, validate_defined, versions_of
+from cellplane.model.domain.types import (
+    check_types,
+    definition_of,
+    validate_defined,
+    versions_of,
+)
 from cellplane.model.domain.validate import (
     validate_annotations,
     validate_environment,
@@ -193,7 +199,12 @@ class Checker:
 
     def _check_types(self, batch: Batch, component: Component, findings: Findings) -> None:
         found = {name: batch.defined(name) for name in versions_of(component)}
-        check_types(component, {n: d for n, d in found.items() if d is not None}, findings)
+        known = {n: d for n, d in found.items() if d is not None}
+        before = len(findings.problems)
+        check_types(component, known, findings)
+        if len(findings.problems) == before and (component.type or component.has_parameters):
+            definitions = {n: definition_of(n, d) for n, d in known.items()}
+            findings.problems.extend(rehearse(component, definitions))
 
     async def _check_claims(
         self,
@@ -403,16 +414,12 @@ def _is_settled(batch: Batch, before: Resource | None, after: Resource) -> bool:
     """Tell whether neither what a resource refers to, nor that itself, changes."""
     if before is None or isinstance(after, Deployment):
         return False
-    if isinstance(after, Component) and before != after and (after.type or _has_given(after)):
+    if isinstance(after, Component) and before != after and (after.type or after.has_parameters):
         return False
     references = references_of(after)
     return references_of(before) == references and not any(
         r.target in batch.by_name for r in references
     )
-
-
-def _has_given(component: Component) -> bool:
-    return bool(component.parameters or component.traits)
 
 
 def _in_use(mention: Mention, gone: str) -> Problem:

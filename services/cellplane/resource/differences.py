@@ -15,6 +15,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 
 _SERVERS = frozenset({"name", "uid", "create_time", "update_time", "etag"})
 """Fields of every resource that say nothing of what somebody wanted."""
@@ -66,10 +67,37 @@ def _field(field: Any, old: Message, new: Message, path: str) -> Iterator[Differ
     was, is_ = _is_set(field, old), _is_set(field, new)
     if not was and not is_:
         return
-    if was and is_ and field.message_type is not None and not _is_opaque(field):
+    if was and is_ and isinstance(before, Struct) and not field.GetOptions().debug_redact:
+        yield from _free(_whole(MessageToDict(before)), _whole(MessageToDict(after)), path)
+    elif was and is_ and field.message_type is not None and not _is_opaque(field):
         yield from _message(before, after, path)
     elif was != is_ or before != after:
         yield _difference(field, path, before if was else None, after if is_ else None)
+
+
+def _free(old: Any, new: Any, path: str) -> Iterator[Difference]:
+    """Free values: maps by key, all else as a whole."""
+    if old == new and type(old) is type(new):
+        return
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        yield Difference(path=path, old=old, new=new)
+        return
+    for key in sorted(old.keys() | new.keys()):
+        own = f"{path}.{key}" if key.isidentifier() else f"{path}[{json.dumps(key)}]"
+        yield from _free(old.get(key), new.get(key), own)
+
+
+def _whole(value: Any) -> Any:
+    """Whole numbers as they were written: the wire has but one kind of number."""
+    match value:
+        case dict():
+            return {key: _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
 
 
 def _keyed(
@@ -129,6 +157,8 @@ def _plain(field: FieldDescriptor, value: Any) -> Any:
         return _REDACTED
     if isinstance(value, list):
         return [_plain(field, item) for item in value]
+    if isinstance(value, Struct):
+        return _whole(MessageToDict(value))
     if isinstance(value, Message):
         return MessageToDict(redacted(value), preserving_proto_field_name=True)
     if isinstance(value, bytes):

@@ -118,7 +118,7 @@ def theirs(text: str) -> Any:
 
 
 @given(text=expressions)
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_an_expression_means_what_another_implementation_of_cel_says(text: str) -> None:
     """Both give the same value, or both refuse."""
     one, other = ours(text), theirs(text)
@@ -320,3 +320,33 @@ def test_two_traits_that_patch_one_field_are_told_so(places: list[str], random: 
     if not clash:
         assert not one.faults
         assert len(one.objects) == 1
+
+
+DEEP = "${[1]" + ".map(a, [[[[[[[[[[a]]]]]]]]]])" * 60 + "}"
+
+
+@pytest.mark.parametrize("action", ["value", "merge", "manifest"])
+def test_what_is_too_deep_or_too_large_is_refused_wherever_it_is_made(action: str) -> None:
+    """A value without end is a finding in a template, in a patch and in a merge alike."""
+    target = PatchTarget(kind="Deployment")
+    operation = PatchOperation(action=PatchAction.ADD, path="/spec/deep", value=DEEP)
+    patch = (
+        Patch(target=target, operations=(operation,))
+        if action == "value"
+        else Patch(target=target, merge={"spec": {"deep": DEEP}})
+    )
+    template = ResourceTemplate(template="run", manifest={**MANIFEST, "spec": {"deep": DEEP}})
+    own = compile_definition(Definition(definition="deep", resources=(template,)), {})
+    trait = compile_definition(Definition(definition="deep", patches=(patch,)), {})
+    assert not own.faults.found + trait.faults.found
+    rendered = render(
+        own if action == "manifest" else TYPE,
+        {},
+        parameters={},
+        environment_parameters={},
+        traits=[TraitUse(instance="one", trait=TRAITS["/spec/paused"])]
+        if action == "manifest"
+        else [TraitUse(instance="one", trait=trait)],
+    )
+    assert [fault.reason for fault in rendered.faults] == ["BUDGET_EXHAUSTED"]
+    assert not rendered.objects

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import ParseDict
 
 from cellplane.api.model.v1 import (
@@ -27,7 +28,11 @@ from tests.service.model.world import (
     findings,
 )
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [
+    pytest.mark.asyncio,
+    # What is kept is kept as everything else is; what is shown here knows no database.
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+]
 
 WEB = f"{ORG}/componentTypes/web"
 NOTE = f"{ORG}/traits/note"
@@ -261,3 +266,51 @@ async def test_a_change_tells_whom_it_would_change_before_it_is_made(shop: Api) 
         "back",
         "front",
     }
+
+
+async def test_what_cannot_be_rendered_is_refused_where_it_is_written(shop: Api) -> None:
+    """Two traits on one field, and an expression that fails, are findings of who has them."""
+    failing = note(name=f"{ORG}/traits/failing")
+    failing.patches[0].operations[0].path = "/data/other"
+    failing.patches[0].operations[0].value.string_value = "${parameters.text.split('-')[4]}"
+    await shop.apply(web_type(), note(), failing)
+    twice = [{"instance": i, "trait": NOTE, "parameters": {"text": "x"}} for i in ("one", "two")]
+    conflict = await failure(shop.apply(typed(traits=twice)))
+    (finding,) = conflict.violations
+    assert finding.reason == "PATCH_CONFLICT"
+    assert finding.message == (
+        'traits "one" and "two" both patch /data/note of ConfigMap front-settings: remove one of '
+        "them, or have one trait do both"
+    )
+    used = [{"instance": "f", "trait": failing.name, "parameters": {"text": "a-b"}}]
+    failed = await failure(shop.apply(typed(traits=used)))
+    (finding,) = failed.violations
+    assert finding.reason == "EXPRESSION_FAILED"
+    assert "index 4 of a list with 2 items: expected 0 to 1" in finding.message
+
+
+async def test_the_standard_methods(shop: Api) -> None:
+    """Created, listed by a filter, changed by a mask with an etag, as everything else."""
+    types = _types(shop)
+    made = await types.CreateComponentType(
+        component_type_pb2.CreateComponentTypeRequest(
+            parent=ORG, component_type_id="web", component_type=web_type()
+        )
+    )
+    assert (made.name, made.version) == (WEB, 1)
+    change = web_type(etag=made.etag, description="Ours.")
+    change.resources[0].manifest["data"]["more"] = "yes"
+    changed = await types.UpdateComponentType(
+        component_type_pb2.UpdateComponentTypeRequest(
+            component_type=change, update_mask=FieldMask(paths=["resources"])
+        )
+    )
+    assert (changed.version, changed.description) == (2, "")
+    stale = component_type_pb2.UpdateComponentTypeRequest(component_type=change)
+    assert (await failure(types.UpdateComponentType(stale))).reason == "ETAG_MISMATCH"
+    await shop.apply(web_type(name=f"{ORG}/componentTypes/other"))
+    for written, names in (("version > 1", [WEB]), ('display_name = "x"', [])):
+        listed = await types.ListComponentTypes(
+            component_type_pb2.ListComponentTypesRequest(parent=ORG, filter=written)
+        )
+        assert [found.name for found in listed.component_types] == names

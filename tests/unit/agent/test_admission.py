@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from cellplane.agent.admission import refusals
+from cellplane.agent.admission import ALLOWED, refusals
 from cellplane.agent.facts import capabilities_of
 from cellplane.agent.objects import Want, WantedObject
 from cellplane.cell import labels
+from cellplane.cell.definition import MADE_BY_TYPES
 from cellplane.cell.manifest import Manifest, ObjectKey, Phase, manifest
 from cellplane.cell.names import CellName, PlatformName
 from cellplane.cell.plane import EXTERNAL_SECRETS
@@ -133,3 +134,15 @@ def test_the_platform_gets_nothing_else(bad: Manifest, words: str) -> None:
     """Another name, another namespace or another kind is refused for the platform, too."""
     (refused,) = refusals(_ask(bad, cell=str(GATEWAYS)), {bad.digest: bad.content})
     assert words in refused.message
+
+
+def test_whatever_types_make_is_applied() -> None:
+    """No type is accepted whose objects agents would refuse."""
+    for group, kinds in MADE_BY_TYPES.items():
+        assert kinds <= ALLOWED[group], group
+
+
+def test_a_cluster_that_serves_keda_can_scale_by_events() -> None:
+    """The capability follows from the API in the version that is compiled, and from no other."""
+    assert "keda" in capabilities_of(["keda.sh/v1alpha1"])
+    assert "keda" not in capabilities_of(["keda.sh/v1beta1"])

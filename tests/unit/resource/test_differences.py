@@ -119,3 +119,16 @@ def test_a_secret_is_named_and_never_shown() -> None:
     found = told(old, new)
     assert found == [("token", "(secret)", "(secret)"), ("inner", None, {"secret": "(secret)"})]
     assert "hidden" not in str(found)
+
+
+def test_free_values_are_told_by_their_keys() -> None:
+    """What changed in the parameters of a type is one field of them, with numbers as written."""
+    old, new = component(), component()
+    old.parameters.update({"size": {"cpu": 1, "gpu/x": "a"}, "tier": "small"})
+    new.parameters.update({"size": {"cpu": 2, "gpu/x": "b"}, "tier": "small", "on": True})
+
+    assert told(old, new) == [
+        ("parameters.on", None, True),
+        ("parameters.size.cpu", 1, 2),
+        ('parameters.size["gpu/x"]', "a", "b"),
+    ]

@@ -284,6 +284,11 @@ class Component:
     """What a deployment gives to its type; only of what is deployed."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def has_parameters(self) -> bool:
+        """Whether it gives anything to its type, or adds anything to it."""
+        return bool(self.parameters or self.traits)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentType:

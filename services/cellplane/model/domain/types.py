@@ -166,12 +166,17 @@ def bind_type(
     used = bool(component.type or component.traits or component.parameters)
     if not used and not component.environment_parameters:
         return None
-    for name in versions_of(component):
-        if name not in definitions:
-            findings.at("type").add(
+    wanted = [("type", component.type, component.resolved_type)] if component.type else []
+    wanted += [
+        (f"traits[{index}]", trait.trait, trait.resolved_trait)
+        for index, trait in enumerate(component.traits)
+    ]
+    for at, name, version in wanted:
+        if version not in definitions:
+            findings.at(at).add(
                 "VERSION_NOT_FOUND",
-                f'version "{name}" is not there any more: release the component anew',
-                value=name,
+                f'version "{version or name}" is not there any more: release the component anew',
+                value=version or name,
             )
     if findings.problems:
         return None

@@ -117,6 +117,7 @@ def render(
         if faults.found:
             return Rendered(faults=tuple(faults.found))
         made = [one for part in parts for one in _objects(part, budget)]
+        _pay(made)
         made = _patched(made, parts, budget, faults)
         _refuse_twins(made, faults)
         _refuse_doors(made, faults)
@@ -229,11 +230,13 @@ def _writes(
                 where = f"{operation.place}#{number}"
                 pointer = _pointer(operation.path, inner, budget)
                 value = operation.value.fill(inner, budget)
+                budget.walk(value)
                 yield plan_operation(
                     body, operation.action, pointer, value, by=part.instance, where=where
                 )
             if patch.merge is not None:
                 merged = patch.merge.fill(inner, budget)
+                budget.walk(merged)
                 where = f"{patch.place}.merge#{number}"
                 yield from plan_merge(body, merged, by=part.instance, where=where)
         except Wrong as wrong:
