@@ -37,6 +37,7 @@ FILTERS = {
     "one in ten matches": 'annotations.team = "t3"',
     "one row matches, text": 'display_name = "component 7777"',
     "one row matches, in a list": 'connections.connection:"only-7777"',
+    "one row, its whole name": 'name = "organizations/acme/projects/p777/components/c7"',
     "one row matches, by name": 'name = "*/p777/components/c7"',
     "no row matches, text": 'display_name = "nobody"',
     "no row matches, by order": 'display_name > "x"',

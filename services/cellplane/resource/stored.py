@@ -64,10 +64,9 @@ class StoredSource:
             ),
             stored=lambda path: path[0].field.name not in computed,
         )
-        found = sql.condition(query.filter, row)
+        found = sql.where(query.filter, row)
         self.exact = found is not None and found.exact
-        # What another version has written says nothing of itself: it is looked at.
-        self._where = None if found is None else sa.or_(t.c.fields.is_(None), found.clause)
+        self._where = None if found is None else found.clause
         self._document = row.document
         values = [row.value(term.path) for term in query.order]
         self.ordered = all(value is not None for value in values)

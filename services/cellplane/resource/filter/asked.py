@@ -29,7 +29,7 @@ _NUMBERS: Final = frozenset(
 
 
 def compared(left: Any, comparator: Comparator, right: Any) -> Clause:
-    """A comparison of two expressions."""
+    """A comparison of two expressions; unknown where one is null."""
     found: dict[Comparator, Callable[[], Clause]] = {
         Comparator.EQUAL: lambda: left == right,
         Comparator.NOT_EQUAL: lambda: left != right,
@@ -38,7 +38,7 @@ def compared(left: Any, comparator: Comparator, right: Any) -> Clause:
         Comparator.GREATER: lambda: left > right,
         Comparator.AT_LEAST: lambda: left >= right,
     }
-    return certain(found[comparator]())
+    return found[comparator]()
 
 
 def certain(clause: Clause) -> Clause:
@@ -71,7 +71,7 @@ class Asked:
         """Whether a value of the path compares so."""
         if any(step.branches for step in path):
             return self._any(path, value)
-        return compared(self.value(path), comparator, self.literal(value))
+        return certain(compared(self.value(path), comparator, self.literal(value)))
 
     def fits(self, path: Path, pieces: Pieces) -> Clause:
         """Whether a text of the path has these pieces."""

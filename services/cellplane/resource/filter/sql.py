@@ -86,6 +86,36 @@ def condition(filter: Filter, row: Row) -> Condition | None:
             return None if clause is None else Condition(clause, exact=True)
 
 
+def where(filter: Filter, row: Row) -> Condition | None:
+    """The same of rows that another version wrote, too: what is not described is looked at.
+
+    What asks for columns alone stays as it is, so that their indices are of use.
+    """
+    parts = filter.operands if isinstance(filter, bind.All) else (filter,)
+    clauses: list[sa.ColumnElement[bool]] = []
+    exact = True
+    for part in parts:
+        found = condition(part, row)
+        exact = exact and found is not None and found.exact
+        if found is not None and _asks_documents(part, row):
+            clauses.append(sa.or_(row.document.fields.is_(None), found.clause))
+        elif found is not None:
+            clauses.append(found.clause)
+    return Condition(sa.and_(sa.true(), *clauses), exact) if clauses or exact else None
+
+
+def _asks_documents(filter: Filter, row: Row) -> bool:
+    match filter:
+        case bind.All(operands) | bind.Any(operands):
+            return any(_asks_documents(operand, row) for operand in operands)
+        case bind.Not(operand):
+            return _asks_documents(operand, row)
+        case bind.Search():
+            return True
+        case bind.Compare(path) | bind.Like(path) | bind.Present(path):
+            return row.columns(path) is None
+
+
 def _clause(
     filter: bind.Compare | bind.Like | bind.Present | bind.Search, row: Row
 ) -> sa.ColumnElement[bool] | None:
@@ -106,7 +136,7 @@ def _clause(
         case bind.Like(path, pieces):
             column = row.columns(path)
             if column is not None:
-                return asked.certain(asked.like(column, pieces, dialect))
+                return asked.like(column, pieces, dialect)
             return row.document.fits(path, pieces) if row.stored(path) else None
         case bind.Present(path):
             if row.columns(path) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 from cellplane.model.convert import MESSAGES
-from cellplane.resource.described import columns, describe_all
+from cellplane.resource.described import add_columns, describe_all
 
 revision = "0004_documents"
 down_revision = "0003_catalog"
@@ -15,6 +15,5 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns, and fill them."""
-    for column in columns():
-        op.add_column("resources", column)
+    add_columns(op.get_bind(), op.add_column)
     describe_all(op.get_bind(), {kind.value: message for kind, message in MESSAGES.items()})

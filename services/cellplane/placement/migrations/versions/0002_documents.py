@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 from cellplane.api.placement.v1 import data_plane_pb2, join_grant_pb2
-from cellplane.resource.described import columns, describe_all
+from cellplane.resource.described import add_columns, describe_all
 
 revision = "0002_documents"
 down_revision = "0002"
@@ -17,6 +17,5 @@ _MESSAGES = {"DataPlane": data_plane_pb2.DataPlane, "JoinGrant": join_grant_pb2.
 
 def upgrade() -> None:
     """Add the columns, and fill them."""
-    for column in columns():
-        op.add_column("resources", column)
+    add_columns(op.get_bind(), op.add_column)
     describe_all(op.get_bind(), _MESSAGES)
