@@ -193,6 +193,7 @@ def _adapters(
             lost=settings.lost_after.total_seconds(),
         ),
         drain_seconds=settings.drain_for.total_seconds(),
+        hold_down_seconds=settings.hold_down.total_seconds(),
         reached=from_environment(),
         draining=link.draining,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cellplane.placement.clients import Compilers, Model, Observability
+from cellplane.placement.deciding import LIMITS
 from cellplane.placement.desired import Desired
 from cellplane.placement.engine import Engine
 from cellplane.placement.failpoints import Reached
@@ -50,6 +51,8 @@ class Adapters:
     patience: Patience
     drain_seconds: float
     """How long calls may still come to what is left."""
+    hold_down_seconds: float
+    """How long a data plane must be ready again before Cells fail back to it."""
     reached: Reached
     """Is told the steps of moves."""
     draining: asyncio.Event
@@ -76,6 +79,7 @@ class Placement:
             clock=clock,
             rollouts=adapters.rollouts,
             drain_seconds=adapters.drain_seconds,
+            limits=replace(LIMITS, hold_down_seconds=adapters.hold_down_seconds),
             reached=adapters.reached,
         )
         self.platform = Platform(

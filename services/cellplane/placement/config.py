@@ -48,6 +48,10 @@ class PlacementSettings(ServiceSettings):
     suspect_after: Duration = Field(
         timedelta(seconds=45), description="silence after which a data plane takes no new cells"
     )
+    hold_down: Duration = Field(
+        timedelta(minutes=10),
+        description="how long a data plane must be ready again before cells fail back to it",
+    )
     drain_for: Duration = Field(
         timedelta(seconds=5),
         description="how long a data plane that a cell leaves is kept after calls go elsewhere",

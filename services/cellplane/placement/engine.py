@@ -29,7 +29,7 @@ from cellplane.placement.compilation import (
     context_digest,
     errors,
 )
-from cellplane.placement.deciding import Deciding
+from cellplane.placement.deciding import LIMITS, Deciding
 from cellplane.placement.desired import Desired
 from cellplane.placement.division import part_of
 from cellplane.placement.failpoints import UNARMED, Reached
@@ -39,6 +39,7 @@ from cellplane.placement.planes import News, Planes
 from cellplane.placement.records import Decided
 from cellplane.placement.rolling import Rolling
 from cellplane.placement.rollout_store import RolloutStore
+from cellplane.placement.scheduler.outage import Limits
 from cellplane.placement.slots import ContentsMissing
 from cellplane.placement.workers import Workers
 from cellplane.rpc.client import explain
@@ -59,13 +60,16 @@ class Engine:
         rollouts: RolloutStore,
         clock: Clock,
         drain_seconds: float = 5.0,
+        limits: Limits = LIMITS,
         reached: Reached = UNARMED,
     ) -> None:
         self._model = model
         self._compilers = compilers
         self._planes = planes
         self._desired = desired
-        self.deciding = Deciding(planes=planes, store=store, clock=clock, speaks=self._speaks)
+        self.deciding = Deciding(
+            planes=planes, store=store, clock=clock, speaks=self._speaks, limits=limits
+        )
         self.deciding.commits.reached = reached
         self.deciding.on_held(self._held)
         self.rolling = Rolling(store=rollouts, desired=desired, planes=planes, clock=clock)

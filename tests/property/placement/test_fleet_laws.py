@@ -259,3 +259,72 @@ def test_a_restart_moves_nothing(world: tuple[Plane, ...], cells: tuple[Demand, 
     assert {c: r.data_planes for c, r in again.cells.items()} == {
         c: r.data_planes for c, r in fleet.cells.items()
     }
+
+
+PERMITTED = {
+    "GONE",
+    "DRAINED",
+    "EXCLUDED",
+    "SELECTOR",
+    "TIER",
+    "TAINT",
+    "CAPABILITY",
+    "API",
+    "TOPOLOGY",
+    "NEAR",
+    "APART",
+    "SPREAD",
+    "CAPACITY",
+    "ORGANIZATION",
+    "PREEMPTED",
+}
+"""Why a Cell may leave a data plane that nobody asked it to leave."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    world=some_planes,
+    cells=st.tuples(*(demands(c) for c in CELLS)),
+    then=st.lists(events, max_size=6),
+)
+def test_nothing_moves_without_a_permitted_reason(
+    world: tuple[Plane, ...], cells: tuple[Demand, ...], then: list[tuple[str, object]]
+) -> None:
+    """Every data plane that is left has the word of a rule; nobody leaves for what is better."""
+    fleet = Fleet()
+    for event in [*(("put", p) for p in world), *(("want", c) for c in cells), *then]:
+        happen(fleet, event)
+        for changed in fleet.run():
+            left = set(changed.before) - set(changed.decision.data_planes)
+            assert set(changed.causes) == left
+            assert set(changed.causes.values()) <= PERMITTED, changed
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    world=some_planes,
+    cells=st.tuples(*(demands(c) for c in CELLS)),
+    less=st.lists(st.integers(0, 100), min_size=6, max_size=6),
+)
+def test_less_capacity_than_was_thought_moves_nobody_and_is_given_to_nobody(
+    world: tuple[Plane, ...], cells: tuple[Demand, ...], less: list[int]
+) -> None:
+    """Where measured capacity shrinks, who is there stays, and no data plane is filled further."""
+    fleet = Fleet(hold=True, firm=True)
+    for event in [*(("put", p) for p in world), *(("want", c) for c in cells[:2])]:
+        happen(fleet, event)
+    for _ in fleet.run():
+        pass
+    before = {c: r.data_planes for c, r in fleet.cells.items() if isinstance(r.decision, Placed)}
+    for plane, percent in zip(world, less, strict=False):
+        smaller = {n: amount * percent // 100 for n, amount in plane.allocatable.items()}
+        fleet.put_plane(replace(plane, allocatable=smaller))
+    used = [dict(u) for u in fleet.index.used]
+    for cell in cells[2:]:
+        happen(fleet, ("want", cell))
+    for changed in fleet.run():
+        assert changed.cell not in before
+    for slot, plane in enumerate(fleet.index.planes):
+        for name, most in plane.allocatable.items() if plane is not None else ():
+            now, was = fleet.index.used[slot].get(name, 0), used[slot].get(name, 0)
+            assert now <= max(most, was)

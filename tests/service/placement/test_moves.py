@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from cellplane.api.agent.v1 import link_pb2
 from cellplane.api.placement.v1 import data_plane_pb2, decision_pb2
 from cellplane.api.type.v1 import placement_pb2
 from cellplane.placement.failpoints import PLACES, VARIABLE
@@ -254,3 +255,53 @@ async def test_a_rebalance_moves_within_its_budget_and_shows_it_before(world: Wo
             assert list(change.new_data_planes) == ["second"]
             await first.until(lambda: first.removed == [change.cell])
             assert set(second.stored) & set(cells) == {change.cell}
+
+
+@pytest.mark.asyncio
+async def test_a_lost_data_plane_is_left_and_gone_back_to_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Silent for long enough, its Cells move, one only; heard of again, the one that asks returns.
+
+    What was on the lost data plane is removed by name once its agent is there, never twice.
+    """
+    world = World(tmp_path)
+    world.settings_changes = {"suspect_after": 2.0, "lost_after": 1.0, "hold_down": "0s"}
+    async with world.open(), AsyncExitStack() as stack:
+        alive: list[Agent] = []
+        beats = asyncio.create_task(beating(alive))
+        stack.callback(beats.cancel)
+        agents: dict[str, Agent] = {}
+        for name in NAMES:
+            agents[name] = await stack.enter_async_context(await world.agent(name))
+            alive.append(agents[name])
+        asked = placement_pb2.PlacementRequirement(failback=True, lost_seconds=0)
+        other = cell_name("other")
+        for cell in (CELL, other):
+            asked.failback = cell == CELL
+            asked.excluded_data_planes[:] = ["b", "c"]
+            await settled(world, cell, await world.model.put(cell, {"a": "1"}, placement=asked))
+            del asked.excluded_data_planes[:]
+            asked.excluded_data_planes.append("c")
+            await settled(world, cell, await world.model.put(cell, {"a": "1"}, placement=asked))
+        alive.remove(agents["a"])
+        await agents["a"].disconnect()
+        await agents["b"].until(lambda: {CELL, other} <= set(agents["b"].stored))
+        for cell in (CELL, other):
+            assert list((await decision(world, cell)).data_planes) == ["b"]
+            assert [m.reason for m in (await decision(world, cell)).moves] == ["LOST"]
+        await agents["a"].connect()
+        alive.append(agents["a"])
+        await agents["a"].until(lambda: other in agents["a"].removed)
+        await agents["b"].until(lambda: agents["b"].removed == [CELL])
+        assert list((await decision(world)).data_planes) == ["a"]
+        assert list((await decision(world, other)).data_planes) == ["b"]
+        assert not {CELL, other} & {c for n in "c" for c in agents[n].stored}
+
+
+async def beating(alive: list[Agent]) -> None:
+    """Say that agents are alive, as their own clock makes real ones."""
+    while True:
+        for agent in list(alive):
+            await agent.say(beat=link_pb2.Beat())
+        await asyncio.sleep(0.1)

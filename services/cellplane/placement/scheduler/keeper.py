@@ -21,8 +21,7 @@ from cellplane.placement.scheduler.outage import Limits, brake, patience
 from cellplane.placement.scheduler.rebalance import better
 from cellplane.placement.scheduler.snapshot import Demand, Plane, PlaneState, Previous
 
-_AGAIN: Final = 60.0
-"""Seconds after which it is seen again whether a Cell may leave, where nothing moves now."""
+_AGAIN: Final = 60.0  # seconds until it is seen again whether a Cell may move, where none may
 
 
 class _Due(Enum):
@@ -208,7 +207,7 @@ class Keeper:
             move = self.moves.instead(plain) if self._told else plain
             if self._told and not move.leaves:
                 continue
-            self.moves.put(move.begin(self.now))
+            self.moves.begin(move, self.now)
             if not self._told:
                 key = cell, move.leaves, move.comes
                 self._at(self.now, _Due.MOVE, "\n".join(key))
@@ -254,6 +253,8 @@ class Keeper:
 
     def _settle_on(self, resident: Resident, planes: tuple[str, ...]) -> Change | None:
         """Be on exactly these planes, if that is a valid placement."""
+        if resident.restored:
+            return None
         previous = Previous(
             data_planes=planes,
             spreads=resident.demand.requirement.spreads,
@@ -299,7 +300,8 @@ class Keeper:
                 since = self._since.get(plane.data_plane, self.now)
                 for cell in self.fleet.on(plane.data_plane):
                     resident = self.fleet.cells[cell]
-                    here = plane.data_plane in resident.data_planes
+                    # One that is only read may be more patient than is known.
+                    here = plane.data_plane in resident.data_planes and not resident.restored
                     known = plane.data_plane in resident.leaving
                     if here and not known and self.now >= since + self._patience(cell):
                         self.fleet.leave(cell, plane.data_plane, "LOST")

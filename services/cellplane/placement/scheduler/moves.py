@@ -105,6 +105,13 @@ class Moves:
         """A move began, or is further."""
         self._by_cell.setdefault(move.cell, {})[move.leaves, move.comes] = move
 
+    def begin(self, move: Move, now: float) -> None:
+        """A move begins; one that left where it comes to is not wanted any more."""
+        for older in self.of(move.cell):
+            if older.leaves and older.leaves == move.comes:
+                self.take(older)
+        self.put(move.begin(now))
+
     def get(self, cell: str, leaves: str, comes: str) -> Move | None:
         """One move."""
         return self._by_cell.get(cell, {}).get((leaves, comes))

@@ -24,7 +24,8 @@ def better(fleet: Fleet) -> tuple[Resident, Decision, str] | None:
         name = index.at(slot).data_plane
         for cell in fleet.on(name):
             resident = fleet.cells[cell]
-            free = not (resident.demand.stateful or resident.demand.requirement.stays)
+            stays = resident.demand.stateful or resident.demand.requirement.stays
+            free = not (stays or resident.restored)
             budget = resident.demand.requirement.move_budget
             if free and budget != 0 and not resident.leaving and name in resident.data_planes:
                 decision = _without(fleet, resident, name)
