@@ -33,7 +33,8 @@ class Line(Generic[M]):
     _REMEMBERED = 64
 
     def __init__(self, faults: Faults, rng: random.Random) -> None:
-        self._faults = faults
+        self.faults = faults
+        """May be changed at any time."""
         self._rng = rng
         self._late: list[M] = []
         self._past: list[M] = []
@@ -42,7 +43,7 @@ class Line(Generic[M]):
 
     def take(self, message: M) -> list[M]:
         """What arrives, in order, when this is sent."""
-        faults, rng = self._faults, self._rng
+        faults, rng = self.faults, self._rng
         if rng.random() < faults.cut:
             self.is_cut = True
             return []

@@ -119,13 +119,17 @@ class WatchedTarget(MemoryTarget):
 class Wire:
     """One stream, and what happens to its messages."""
 
-    def __init__(self, witness: Witness, faults: Faults, rng: random.Random) -> None:
+    def __init__(self, witness: Witness, up: Faults, down: Faults, rng: random.Random) -> None:
         self.ended = asyncio.Event()
         self._witness = witness
         self._up: asyncio.Queue[link_pb2.SyncRequest | None] = asyncio.Queue()
         self._down: asyncio.Queue[link_pb2.SyncResponse | None] = asyncio.Queue()
-        self._upwards = Line[link_pb2.SyncRequest](faults, rng)
-        self._downwards = Line[link_pb2.SyncResponse](faults, rng)
+        self._upwards = Line[link_pb2.SyncRequest](up, rng)
+        self._downwards = Line[link_pb2.SyncResponse](down, rng)
+
+    def become(self, up: Faults, down: Faults) -> None:
+        """Change what goes wrong."""
+        self._upwards.faults, self._downwards.faults = up, down
 
     def end(self) -> None:
         """Break off; what is under way is lost."""
@@ -283,7 +287,8 @@ class AgentSide:
         self._control = control
         self._witness = witness
         self._rng = rng
-        self.faults = Faults()
+        self._faults = Faults(), Faults()
+        self._wire: Wire | None = None
         self.target = WatchedTarget(witness)
         self.cells: Cells
         self._task: asyncio.Task[None]
@@ -293,6 +298,12 @@ class AgentSide:
         ready = asyncio.Event()
         self._task = asyncio.create_task(self._run(ready))
         await ready.wait()
+
+    def become(self, up: Faults, down: Faults) -> None:
+        """Change what goes wrong each way, on the stream that is there, too."""
+        self._faults = up, down
+        if self._wire is not None:
+            self._wire.become(up, down)
 
     async def kill(self, *, lose_disk: bool = False) -> None:
         """End in the middle of whatever happens."""
@@ -334,7 +345,7 @@ class AgentSide:
     async def _dial(self) -> AsyncIterator[Wire]:
         if not self._control.is_up:
             raise Unavailable("nobody answers")
-        wire = Wire(self._witness, self.faults, self._rng)
+        wire = self._wire = Wire(self._witness, *self._faults, self._rng)
         self._witness.streams += 1
         self._control.serve(wire)
         try:

@@ -101,7 +101,7 @@ async def chaos(folder: Path, seed: int, messages: int) -> Witness:
     editor = Editor(rng)
     await control.start()
     await agent.start()
-    agent.faults = BAD
+    agent.become(BAD, BAD)
     while witness.messages < messages and not witness.faults:
         for _ in range(rng.randrange(1, 4)):
             await editor.put(control, editor.change())
@@ -121,10 +121,29 @@ async def chaos(folder: Path, seed: int, messages: int) -> Witness:
             await agent.start()
         elif what < 0.016:
             control.cut()
-    agent.faults = Faults()
+    agent.become(Faults(), Faults())
     control.cut()
     for cell in CELLS:
         await editor.put(control, cell)
+    await agree(control, agent, editor)
+    await agent.kill()
+    await control.kill()
+    return witness
+
+
+async def lossy(folder: Path, seed: int, up: Faults, down: Faults) -> Witness:
+    """Edit on a line that spoils messages and is never cut; then it is well, and stays."""
+    rng, witness = random.Random(seed), Witness()  # noqa: S311 - a seed makes it the same
+    control = Control(folder)
+    agent = AgentSide(folder, control, witness, rng)
+    editor = Editor(rng)
+    await control.start()
+    await agent.start()
+    agent.become(up, down)
+    for _ in range(60):
+        await editor.put(control, editor.change())
+        await control.clock.sleep(0.05)
+    agent.become(Faults(), Faults())
     await agree(control, agent, editor)
     await agent.kill()
     await control.kill()
@@ -154,6 +173,17 @@ def live(agent: AgentSide) -> dict[str, str]:
         f"{key.namespace}/{key.object}": body["data"]["edit"]
         for key, body in agent.target.objects.items()
     }
+
+
+WELL, LOSSY = Faults(), Faults(loss=0.05, reorder=0.02)
+
+
+@pytest.mark.parametrize(("up", "down"), [(LOSSY, WELL), (WELL, LOSSY)], ids=["up", "down"])
+def test_what_a_living_stream_loses_is_missed(tmp_path: Path, up: Faults, down: Faults) -> None:
+    """Nobody cuts the stream: who receives sees by the count that something is not right."""
+    witness = virtual.run(lossy(tmp_path, 7, up, down))
+    assert witness.faults == []
+    assert witness.streams > 1
 
 
 @pytest.mark.timeout(7200 if FULL else 300)
