@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cellplane.runtime.pki import Authority
 
 DEADLINE = 30.0
+FOUND = 302
 REFUSED = 0
 """Instead of a status: there was no answer at all."""
 
@@ -38,6 +40,7 @@ class Answer:
     seen: Mapping[str, Any]
     """What the backend says that it was asked; empty where it is not the backend that answers."""
     text: str
+    cookies: Sequence[str] = ()
 
 
 class _To(AbstractResolver):
@@ -84,7 +87,8 @@ async def ask(
     if response.headers.get("x-backend") and text.startswith("{"):
         seen = json.loads(text)
     headers = {key.lower(): value for key, value in response.headers.items()}
-    return Answer(status=response.status, headers=headers, seen=seen, text=text)
+    cookies = response.headers.getall("set-cookie", [])
+    return Answer(status=response.status, headers=headers, seen=seen, text=text, cookies=cookies)
 
 
 async def converse(told: Mapping[str, Any], *, address: str, url: str, tls: ssl.SSLContext) -> str:
@@ -97,6 +101,27 @@ async def converse(told: Mapping[str, Any], *, address: str, url: str, tls: ssl.
     ):
         await socket_.send_str(told["says"])
         return str(await socket_.receive_str())
+
+
+async def sign_in(
+    told: Mapping[str, Any], *, address: str, url: str, tls: ssl.SSLContext
+) -> Answer:
+    """Go as a browser goes: to the provider, back with a code, and on; the last answer."""
+    jar: dict[str, str] = {}
+    for _ in range(4):
+        held = "; ".join(f"{name}={value}" for name, value in jar.items())
+        answer = await ask({"headers": {"cookie": held}}, address=address, url=url, tls=tls)
+        for line in answer.cookies:
+            name, _, value = line.partition(";")[0].partition("=")
+            jar[name] = value
+        if answer.status != FOUND:
+            return answer
+        url = answer.headers["location"]
+        query = parse_qs(urlsplit(url).query)
+        if "redirect_uri" in query:
+            (back,), (state,) = query["redirect_uri"], query["state"]
+            url = f"{back}?{urlencode({'code': told.get('code', 'given'), 'state': state})}"
+    raise AssertionError(f"still sent about, to {url}")
 
 
 async def stream(says: str, *, address: str, port: int) -> str:

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 from aiohttp import WSMsgType, web
 
 from cellplane.cell.protocol import Protocol
@@ -39,26 +40,31 @@ class Backends:
         app.router.add_route("*", "/{path:.*}", answer)
         await self.serve(app, address, port, tls)
 
-    async def answers(
-        self, address: str, port: int, pages: Mapping[str, Any], tls: ssl.SSLContext | None
+    async def provider(
+        self, host: str, address: str, keys: Mapping[str, Any], tls: ssl.SSLContext
     ) -> None:
-        """An HTTP server with these pages of JSON."""
+        """An issuer of tokens: its keys (JWKS), and where people sign in (OpenID Connect)."""
+        here = f"https://{host}"
+        about = {
+            "issuer": here,
+            "authorization_endpoint": f"{here}/authorize",
+            "token_endpoint": f"{here}/token",
+            "jwks_uri": f"{here}/keys",
+        }
+
+        async def token(request: web.Request) -> web.Response:
+            form = await request.post()
+            who = aiohttp.BasicAuth.decode(request.headers["authorization"])
+            if form.get("code") != "given" or who.password != "known-to-the-provider":
+                return web.json_response({"error": "invalid_grant"}, status=400)
+            granted = {"access_token": "a-token", "token_type": "Bearer", "expires_in": 3600}
+            return web.json_response(granted)
+
         app = web.Application()
-        for path, page in pages.items():
-            app.router.add_get(path, _page(page))
-        await self.serve(app, address, port, tls)
-
-    async def authorizer(self, address: str, port: int) -> None:
-        """Decides as Envoy's HTTP authorization protocol has it: by its status."""
-
-        async def decide(request: web.Request) -> web.Response:
-            if request.headers.get("x-pass") == "open":
-                return web.Response(headers={"x-decided": "yes"})
-            return web.Response(status=403, text="closed")
-
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", decide)
-        await self.serve(app, address, port, None)
+        app.router.add_get("/keys", _page(keys))
+        app.router.add_get("/.well-known/openid-configuration", _page(about))
+        app.router.add_post("/token", token)
+        await self.serve(app, address, 443, tls)
 
     async def tcp(self, name: str, address: str, port: int) -> None:
         """Says its name, then what it hears."""

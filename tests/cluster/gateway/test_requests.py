@@ -69,7 +69,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 async def _furnish(running: World, issuer: asking.Issuer, told: Mapping[str, cases.Case]) -> None:
     address = running.address()
     running.name_host(ISSUER, address)
-    await running.backends.answers(address, 443, {"/keys": issuer.keys}, running.outside(ISSUER))
+    await running.backends.provider(ISSUER, address, issuer.keys, running.outside(ISSUER))
     everything: list[Manifest] = []
     broken: set[str] = set()
     pair = running.organization.issue(uri="spiffe://partners/partnership/one")
@@ -169,6 +169,9 @@ async def _meet(scene: Scene, case: cases.Case, told: Mapping[str, Any]) -> list
     if "says" in told:
         heard = await asking.converse(told, address=proxy.address, url=url, tls=tls)
         return [] if heard == told["expect"]["hears"] else [f"heard {heard!r}"]
+    if told.get("signs_in"):
+        answer = await asking.sign_in(told, address=proxy.address, url=url, tls=tls)
+        return asking.disagreements(told["expect"], answer)
     if "at_once" in told:
         asked = [
             asking.ask(told, address=proxy.address, url=url, tls=tls)

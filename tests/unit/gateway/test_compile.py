@@ -38,6 +38,7 @@ from cellplane.cell.traffic import (
     Cors,
     ExternalAuthentication,
     MutualTlsAuthentication,
+    OidcAuthentication,
     RateLimit,
     Retries,
     Timeouts,
@@ -409,3 +410,22 @@ def test_client_certificates_that_could_be_gone_around_are_refused(
     assert problem.field == "endpoints[0].traffic_policy.authentication.mutual_tls"
     assert why in problem.message
     assert all("plain" in r["metadata"]["name"] for r in bodies(answer, "HTTPRoute"))
+
+
+def test_people_who_sign_in_must_come_back_to_the_endpoint() -> None:
+    """A path of signing in or out that is another endpoint's is an error, and there is no route."""
+    secret = SecretReferenceKey(secret_reference="s", key="secret")
+    oidc = OidcAuthentication(
+        issuer="https://i.example", client_id="c", client_secret=secret, logout_path="/app/out"
+    )
+    policy = TrafficPolicy(authentication=Authentication(oidc=oidc))
+    endpoint = replace(
+        an_endpoint(Protocol.HTTP, Visibility.PUBLIC, path="/app"), traffic_policy=policy
+    )
+
+    answer = compiled(a_component(endpoint))
+
+    assert [p.field for p in answer.problems] == [
+        "endpoints[0].traffic_policy.authentication.oidc.redirect_path"
+    ]
+    assert [] == bodies(answer, "HTTPRoute")

@@ -36,6 +36,7 @@ from cellplane.gateway.compiler.policies import (
     duration,
     refused,
     request_timeout,
+    sign_in_refused,
 )
 
 ROUTED: Final = frozenset(
@@ -98,6 +99,13 @@ def problems(
                 f"{name}: client certificates cannot be demanded: {why}",
                 "authentication.mutual_tls",
             )
+        for field, why in sign_in_refused(endpoint):
+            yield blame(
+                f"traffic_policy.authentication.oidc.{field}",
+                "PATH_NOT_ROUTED",
+                f"{name}: people could not come back from signing in: {why}: set {field}",
+                field,
+            )
         policy = endpoint.traffic_policy
         if policy is not None and not plane.can(ENVOY_GATEWAY):
             yield blame(
@@ -140,6 +148,7 @@ def compile_routes(
         if endpoint.protocol in ROUTED
         and not any(refused(endpoint.traffic_policy))
         and not mutual_tls_refused(frame, component, endpoint)
+        and not any(sign_in_refused(endpoint))
     ]
     public = [endpoint for endpoint in routed if Visibility.PUBLIC in endpoint.visibilities]
     yield from compile_hosts(cell, component, public)

@@ -23,6 +23,7 @@ from cellplane.cell.traffic import (
     CircuitBreaker,
     Cors,
     JwtAuthentication,
+    OidcAuthentication,
     RateLimit,
     Retries,
     Timeouts,
@@ -40,6 +41,7 @@ COVERED: Final = frozenset(
         "authentication.api_key",
         "authentication.basic",
         "authentication.mutual_tls",
+        "authentication.oidc",
         "rate_limits",
         "timeouts.request",
         "timeouts.idle",
@@ -56,8 +58,12 @@ refused and gets no route: what its author asked for would not hold there."""
 
 LONGEST_REQUEST: Final = timedelta(hours=1)
 """The platform's ceiling: a request that takes longer holds a gateway's memory and its drain."""
+CLIENT_SECRET_KEY: Final = "client-secret"  # noqa: S105 - the name of a key
 USERS_KEY: Final = ".htpasswd"
 """Where Envoy Gateway looks for names and digests of passwords, in a Secret."""
+
+CALLBACK: Final = "/oauth2/callback"
+LOGOUT: Final = "/logout"
 
 _TRIGGERS: Final[Mapping[Trigger, str]] = {
     Trigger.CONNECT_FAILURE: "connect-failure",
@@ -145,6 +151,9 @@ def compile_secrets(
     if asked is not None and asked.basic is not None:
         name = users_secret(component.component, endpoint.endpoint)
         yield from fetched(cell, component, name, {USERS_KEY: asked.basic.users})
+    if asked is not None and asked.oidc is not None:
+        name = client_secret(component.component, endpoint.endpoint)
+        yield from fetched(cell, component, name, {CLIENT_SECRET_KEY: asked.oidc.client_secret})
 
 
 def request_timeout(endpoint: ResolvedEndpoint, default: timedelta) -> timedelta:
@@ -168,6 +177,25 @@ def duration(span: timedelta) -> str:
 def users_secret(component: str, endpoint: str) -> str:
     """Secret of the names and digests that a gateway checks, under the key that it wants."""
     return kube_name(component, endpoint, "users")
+
+
+def client_secret(component: str, endpoint: str) -> str:
+    """Secret by which a gateway is known to the provider where people sign in."""
+    return kube_name(component, endpoint, "oidc")
+
+
+def sign_in_refused(endpoint: ResolvedEndpoint) -> Iterator[tuple[str, str]]:
+    """Name paths of signing in and out that would not come back to the endpoint, and say why."""
+    policy = endpoint.traffic_policy
+    asked = policy.authentication.oidc if policy and policy.authentication else None
+    if asked is None:
+        return
+    for field, path in (
+        ("redirect_path", asked.redirect_path or CALLBACK),
+        ("logout_path", asked.logout_path or LOGOUT),
+    ):
+        if not any(f"{path}/".startswith(f"{own.rstrip('/')}/") for own in endpoint.paths):
+            yield field, f"path {path} is not below that of the endpoint, {endpoint.path}"
 
 
 # -- who may ask -----------------------------------------------------------------------------------
@@ -202,6 +230,9 @@ def _authentication(
     if asked.basic is not None:
         name = users_secret(component.component, endpoint.endpoint)
         return {"basicAuth": {"users": {"group": "", "kind": "Secret", "name": name}}}
+    if asked.oidc is not None:
+        name = client_secret(component.component, endpoint.endpoint)
+        return {"oidc": _sign_in(asked.oidc, name)}
     return {}
 
 
@@ -218,6 +249,21 @@ def _provider(jwt: JwtAuthentication) -> dict[str, Any]:
             {"claim": each.claim, "header": each.header} for each in jwt.claim_headers
         ]
     return provider
+
+
+def _sign_in(oidc: OidcAuthentication, secret: str) -> dict[str, Any]:
+    callback = oidc.redirect_path or CALLBACK
+    spec: dict[str, Any] = {
+        "provider": {"issuer": oidc.issuer},
+        "clientID": oidc.client_id,
+        "clientSecret": {"group": "", "kind": "Secret", "name": secret},
+        # Back to the host that was asked for.
+        "redirectURL": f"%REQ(x-forwarded-proto)%://%REQ(:authority)%{callback}",
+        "logoutPath": oidc.logout_path or LOGOUT,
+    }
+    if oidc.scopes:
+        spec["scopes"] = list(oidc.scopes)
+    return spec
 
 
 def _cors(cors: Cors) -> dict[str, Any]:
