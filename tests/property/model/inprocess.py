@@ -117,6 +117,7 @@ def make_template(folder: Path, *resources: Any) -> Path:
 def plain(message: Any) -> Any:
     """A message without what differs from one try to the next: times, uids, etags, secrets."""
     told = MessageToDict(message, preserving_proto_field_name=True)
-    for field in ("uid", "create_time", "update_time", "decide_time", "etag", "secret"):
+    times = ("create_time", "update_time", "decide_time", "deploy_time", "end_time")
+    for field in ("uid", "etag", "secret", *times):
         told.pop(field, None)
     return told
