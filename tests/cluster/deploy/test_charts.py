@@ -177,6 +177,20 @@ def test_a_database_comes_out_of_a_secret(helm: Helm) -> None:
     assert claims == {"main-cellplane-placement-state"}
 
 
+def test_roles_reach_every_service(helm: Helm, tmp_path: Path) -> None:
+    """A ConfigMap of roles is mounted by each service, which is told its file; none without one."""
+    values = tmp_path / "roles.yaml"
+    values.write_text("roles: {configMap: people}\n")
+    with_roles = helm.render(CONTROL_PLANE, values)
+    without = helm.render(CONTROL_PLANE, DEFAULTS)
+    for service in SERVICES:
+        key = f"CELLPLANE_{service.upper()}_ROLES_FILE"
+        pod = _deployment(with_roles, service)
+        assert environment(pod)[key] == "/etc/cellplane/roles/roles.toml"
+        assert "people" in str(pod)
+        assert key not in environment(_deployment(without, service))
+
+
 def test_certificates_carry_one_identity_each(helm: Helm) -> None:
     """Each certificate has one URI, its holder's identity, and the names it is reached by."""
     objects = helm.render(CONTROL_PLANE, POSTGRESQL)
