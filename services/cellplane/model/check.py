@@ -20,6 +20,7 @@ from cellplane.model.batch import (
     read_along,
 )
 from cellplane.model.catalog.check import SchemaChecker
+from cellplane.model.check_deployment import DeploymentChecker, check_own_types
 from cellplane.model.compliance import Admission
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.claimed import (
@@ -30,18 +31,15 @@ from cellplane.model.domain.claimed import (
     validate_resource_type,
 )
 from cellplane.model.domain.default import override
-from cellplane.model.domain.gates import doors
 from cellplane.model.domain.kinds import (
     Kind,
     environment_name,
     ids,
     organization_of,
-    parent_of,
     project_of,
 )
 from cellplane.model.domain.promote import edges, first_environment
 from cellplane.model.domain.references import Resource, check_references, references_of
-from cellplane.model.domain.rehearse import rehearse
 from cellplane.model.domain.resources import (
     Component,
     ComponentType,
@@ -57,8 +55,6 @@ from cellplane.model.domain.resources import (
     Trait,
 )
 from cellplane.model.domain.types import (
-    check_types,
-    definition_of,
     validate_defined,
     versions_of,
 )
@@ -96,6 +92,7 @@ class Checker:
         self._schemas = schemas
         self._repository = repository
         self._zones = zones
+        self._deployments = DeploymentChecker(codecs, zones)
 
     async def check(self, tx: Transaction, batch: Batch) -> dict[str, list[Problem]]:
         """Every problem, by the name of the resource that has it; paths are the resource's own.
@@ -124,9 +121,9 @@ class Checker:
             known = _Known(batch)
             check_references(resource, known, findings)
             if isinstance(resource, Deployment):
-                self._check_deployment(batch, resource, findings)
+                self._deployments.check(batch, resource, findings)
             if isinstance(resource, Component):
-                self._check_types(batch, resource, findings)
+                check_own_types(batch, resource, findings)
         await self._check_claims(tx, batch, good, found)
         for name, problem in (
             *await self._check_callers(tx, batch),
@@ -196,15 +193,6 @@ class Checker:
             if message is not None
         }
         await batch.look_up(tx, pipelines)
-
-    def _check_types(self, batch: Batch, component: Component, findings: Findings) -> None:
-        found = {name: batch.defined(name) for name in versions_of(component)}
-        known = {n: d for n, d in found.items() if d is not None}
-        before = len(findings.problems)
-        check_types(component, known, findings)
-        if len(findings.problems) == before and (component.type or component.has_parameters):
-            definitions = {n: definition_of(n, d) for n, d in known.items()}
-            findings.problems.extend(rehearse(component, definitions))
 
     async def _check_claims(
         self,
@@ -277,88 +265,6 @@ class Checker:
                 snapshot = self._codecs.component.to_domain(release.snapshot)
                 found.append((change.name, where, override(snapshot, written.overrides)))
         return found
-
-    def _check_deployment(self, batch: Batch, deployment: Deployment, findings: Findings) -> None:
-        component = parent_of(deployment.name)
-        environment = environment_name(
-            organization_of(deployment.name), deployment.name.rsplit("/", 1)[-1]
-        )
-        project = batch.message(project_of(deployment.name))
-        pipeline = (
-            batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
-            if project is not None
-            else None
-        )
-        if batch.is_preview:
-            pipeline = None
-        if isinstance(pipeline, DeploymentPipeline) and batch.cause.is_direct:
-            self._check_doors(batch, pipeline, deployment, environment, findings)
-        if isinstance(pipeline, DeploymentPipeline) and environment not in edges(pipeline):
-            findings.at("name").add(
-                "ENVIRONMENT_NOT_IN_PIPELINE",
-                f'environment "{environment}" is not in the pipeline "{pipeline.name}": it has '
-                f"{', '.join(sorted(edges(pipeline)))}",
-                value=environment,
-            )
-        if ids(Kind.RELEASE, deployment.release) and parent_of(deployment.release) != component:
-            findings.at("release").add(
-                "OTHER_COMPONENT",
-                f'release "{deployment.release}" is of another component than "{component}"',
-                value=deployment.release,
-            )
-            return
-        release = batch.message(deployment.release)
-        if isinstance(release, release_pb2.Release) and deployment.overrides is not None:
-            self._check_overrides(batch, release, deployment, findings)
-
-    def _check_doors(
-        self,
-        batch: Batch,
-        pipeline: DeploymentPipeline,
-        deployment: Deployment,
-        environment: str,
-        findings: Findings,
-    ) -> None:
-        """A guarded environment is written by promotions and rollbacks alone."""
-        change = batch.by_name[deployment.name]
-        sources = doors(pipeline, environment)
-        if not sources or batch.before(change) == deployment:
-            return
-        own = environment.rsplit("/", 1)[-1]
-        project = project_of(deployment.name).rsplit("/", 1)[-1]
-        findings.at("release").add(
-            "ENVIRONMENT_GUARDED",
-            f'environment "{own}" takes releases through its gates alone: use '
-            f"`cellplane promote {project} --from {sources[0].rsplit('/', 1)[-1]} --to {own}`, or "
-            "`cellplane rollback` for one that was there",
-            value=deployment.release,
-        )
-
-    def _check_overrides(
-        self, batch: Batch, release: release_pb2.Release, deployment: Deployment, findings: Findings
-    ) -> None:
-        """What an override makes wrong that was right in the release."""
-        overrides = deployment.overrides
-        at = findings.at("overrides")
-        if overrides and overrides.replicas is not None and overrides.autoscaling is not None:
-            at.at("replicas").add(
-                "FIELDS_EXCLUDE", "replicas and autoscaling exclude each other: keep one of them"
-            )
-        snapshot = self._codecs.component.to_domain(release.snapshot)
-        before = {_sign(p) for p in validate_component(snapshot, self._zones)}
-        merged = override(snapshot, overrides)
-        if overrides is not None and overrides.parameters:
-            given = Findings()
-            self._check_types(batch, merged, given)
-            findings.problems.extend(
-                replace(problem, field=f"overrides.{problem.field.removeprefix('environment_')}")
-                for problem in given.problems
-                if problem.field.startswith("environment_parameters")
-            )
-        for problem in validate_component(merged, self._zones):
-            if _sign(problem) not in before:
-                step = problem.field.removeprefix("workload.").partition("[")[0]
-                at.at(step).add(problem.reason, problem.message, value=problem.value)
 
     async def _check_callers(self, tx: Transaction, batch: Batch) -> list[tuple[str, Problem]]:
         """What others refer to neither goes, nor is hidden: endpoints, and keys of secrets."""
@@ -463,7 +369,3 @@ def _lost(change: Change) -> dict[str, str]:
 
 def _is_open(endpoint: Any) -> bool:
     return endpoint_pb2.VISIBILITY_ORGANIZATION in endpoint.visibilities
-
-
-def _sign(problem: Problem) -> tuple[str, str, str]:
-    return problem.reason, problem.field, problem.value
