@@ -31,7 +31,7 @@ from cellplane.model.domain.kinds import (
     project_of,
 )
 from cellplane.model.domain.previews import Wanted, check_components, environment_id, lifetime
-from cellplane.model.domain.resolve import calls_of
+from cellplane.model.domain.touched import calls_of
 from cellplane.model.domain.validate import validate_annotations
 from cellplane.model.effects import Effects
 from cellplane.model.records import Record, Records

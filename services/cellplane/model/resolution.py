@@ -27,15 +27,17 @@ from cellplane.model.domain.resolve import (
     Deployed,
     EndpointKey,
     Surroundings,
-    calls_of,
-    guarded,
-    needs_of,
     resolve,
-    touched_endpoints,
-    touched_targets,
 )
 from cellplane.model.domain.resources import Component, Environment, ResourceClaim, SecretReference
 from cellplane.model.domain.secrets import ALL_KEYS, secrets_of
+from cellplane.model.domain.touched import (
+    calls_of,
+    guarded,
+    needs_of,
+    touched_endpoints,
+    touched_targets,
+)
 from cellplane.model.domain.types import definition_of, versions_of
 from cellplane.model.metrics import ResolutionMetrics
 from cellplane.model.repository import DeployedRow, Repository

@@ -13,10 +13,9 @@ from cellplane.model.domain.resolve import (
     frame,
     outbound_of,
     resolve,
-    touched_endpoints,
-    touched_targets,
 )
 from cellplane.model.domain.resources import Component, Environment, Organization
+from cellplane.model.domain.touched import touched_endpoints, touched_targets
 from tests.unit.model.build import (
     ORG,
     ORGANIZATION,

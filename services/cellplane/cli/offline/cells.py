@@ -28,7 +28,7 @@ from cellplane.model.domain.claimed import (
 from cellplane.model.domain.kinds import Kind, environment_name, organization_of, project_of
 from cellplane.model.domain.promote import first_environment
 from cellplane.model.domain.references import check_references, references_of
-from cellplane.model.domain.resolve import Deployed, calls_of
+from cellplane.model.domain.resolve import Deployed
 from cellplane.model.domain.resolve_all import resolve_cells
 from cellplane.model.domain.resources import (
     Component,
@@ -42,6 +42,7 @@ from cellplane.model.domain.resources import (
     SecretReference,
     Trait,
 )
+from cellplane.model.domain.touched import calls_of
 from cellplane.model.domain.types import check_types, definition_of, validate_defined
 from cellplane.model.domain.validate import (
     validate_annotations,

@@ -24,12 +24,12 @@ from cellplane.model.domain.resolve import (
     GrantKey,
     Resolution,
     Surroundings,
-    calls_of,
     frame,
     outbound_of,
     resolve,
 )
 from cellplane.model.domain.resources import Environment, Organization, SecretReference
+from cellplane.model.domain.touched import calls_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
