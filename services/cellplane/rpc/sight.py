@@ -27,6 +27,7 @@ _PLAIN: Final = ("name", "names", "parent")
 _ANY: Final = "google.protobuf.Any"
 _CHANGE: Final = "cellplane.api.type.v1.Change"
 _HISTORY: Final = "resourceChanges"
+_READ_ALL: Final = "*.get"
 _SIDES: Final[Mapping[str, str]] = MappingProxyType({"AccessGrant": "consumer"})
 """Kinds that are two parties' business: the field that names the other one, which may read them."""
 
@@ -81,7 +82,9 @@ class Subjects:
             return None
         scopes = roles.scopes(principal, rule.permission)
         wide = bool(self.listed) or self.changes
-        if scopes == EVERYWHERE and not wide and not rule.verbs and not self.creates:
+        # Who may read everything needs no look at each row.
+        sees_all = not wide or roles.scopes(principal, _READ_ALL) == EVERYWHERE
+        if scopes == EVERYWHERE and sees_all and not rule.verbs and not self.creates:
             return None
         names = [name for path in self.fields for name in _at(request, path)]
         view = View(subjects=self, principal=principal, roles=roles)
