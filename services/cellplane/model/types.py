@@ -129,7 +129,7 @@ def _intent(message: Any) -> Any:
     kind = type(message)
     if kind not in (component_type_pb2.ComponentType, trait_pb2.Trait):
         raise TypeError(f"{kind} has no versions")
-    intent = kind()
+    intent: Any = kind()
     intent.CopyFrom(message)
     for field_name in (*_OTHER, "name"):
         intent.ClearField(field_name)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from cellplane.cell.problem import Unavailable
 from cellplane.placement.tables import authorities, epochs
@@ -77,6 +78,6 @@ class Leading:
     async def save_authority(self, certificate: bytes, sealed_key: bytes) -> None:
         """Share an authority, if none is shared yet."""
         row = {"id": 1, "certificate": certificate, "sealed_key": sealed_key}
-        with suppress(sa.exc.IntegrityError):
+        with suppress(IntegrityError):
             async with self._database.transaction() as tx:
                 await tx.execute(sa.insert(authorities), row)

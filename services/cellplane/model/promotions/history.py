@@ -127,13 +127,14 @@ def told(row: Any) -> pb.DeploymentChange:
 
 def _row(change: Change, cause: Cause) -> dict[str, Any]:
     component, _, environment = change.name.rpartition("/deployments/")
-    own = change.new is not None and change.new.HasField("overrides")
+    new = change.new
+    own = new.overrides if new is not None and new.HasField("overrides") else None
     return {
         "component": component,
         "environment": environment_name(organization_of(component), environment),
         "previous_release": change.old.release if change.old is not None else "",
-        "release": change.new.release if change.new is not None else "",
-        "overrides": write(change.new.overrides) if own else None,
+        "release": new.release if new is not None else "",
+        "overrides": write(own) if own is not None else None,
         "cause": cause.type.value,
         "promotion": cause.promotion,
         "reason": cause.reason,

@@ -135,7 +135,7 @@ def plan_merge(
         value, own = merge[key], (*place, key)
         if isinstance(value, dict) and value and isinstance(known.get(key), dict | None):
             yield from plan_merge(known.get(key), value, by=by, where=where, place=own)
-        elif _are_named(value) and _are_named(known.get(key) or []):
+        elif isinstance(value, list) and _are_named(value) and _are_named(known.get(key) or []):
             yield from _merge_items(known.get(key) or [], value, by, where, own)
         elif isinstance(value, dict) and not value and isinstance(known.get(key), dict):
             continue

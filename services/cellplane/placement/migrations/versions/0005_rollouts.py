@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003_rollouts"
-down_revision = "0002_documents"
+revision = "0005_rollouts"
+down_revision = "0004_replicas"
 branch_labels = None
 depends_on = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002_documents"
+revision = "0004_replicas"
+down_revision = "0003_documents"
 
 
 def upgrade() -> None:

@@ -7,8 +7,8 @@ from alembic import op
 from cellplane.api.placement.v1 import data_plane_pb2, join_grant_pb2
 from cellplane.resource.described import add_columns, describe_all
 
-revision = "0002_documents"
-down_revision = "0002"
+revision = "0003_documents"
+down_revision = "0002_link"
 branch_labels = None
 depends_on = None
 
