@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -183,3 +184,41 @@ async def _there(setting: Setting, path: str) -> bool:
             raise
         return False
     return True
+
+
+async def test_the_use_of_cells_is_told_apart_from_that_of_others(setting: Setting) -> None:
+    """A pod of nobody's Cell counts as others' use, one of a Cell as the Cells', and both go."""
+
+    def cpu() -> tuple[int, int]:
+        facts = setting.control.of("facts")
+        found = [r for f in facts[-1:] for r in f.resources if r.resource == "cpu_millis"]
+        return (found[0].others_requested, found[0].cells_requested) if found else (-1, -1)
+
+    others, cells = await setting.control.until(lambda: cpu() if cpu()[0] >= 0 else None)
+    nodes = await setting.kube.get("/api/v1/nodes")
+    path = "/api/v1/namespaces/default/pods/stranger"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "stranger", "namespace": "default"},
+        "spec": {
+            "nodeName": nodes["items"][0]["metadata"]["name"],
+            "containers": [
+                {
+                    "name": "app",
+                    "image": "registry.test/app:1",
+                    "resources": {"requests": {"cpu": "20"}},
+                }
+            ],
+        },
+    }
+    written = await setting.kube.apply(path, json.dumps(pod).encode(), manager="t", force=True)
+    await setting.control.until(lambda: cpu()[0] >= others + 19_000)
+    assert cpu()[1] == cells
+    body = samples.component(setting.cell, "api", cpu="20")
+    setting.control.want(setting.name, [*samples.frame(setting.cell), *body])
+    await setting.control.until(lambda: cpu()[1] >= cells + 18_000)
+    assert written
+    found = await setting.kube.get(path)
+    await setting.kube.delete(path, uid=found["metadata"]["uid"], propagation="Background")
+    await setting.control.until(lambda: cpu()[0] == others)
