@@ -12,6 +12,7 @@ from cellplane.api.type.v1 import endpoint_pb2
 from cellplane.cell.problem import Findings, Problem
 from cellplane.model.batch import (
     Batch,
+    CauseType,
     Change,
     auto_deploys,
     is_new_intent,
@@ -232,6 +233,9 @@ class Checker:
 
         The environment is empty for what is written and not deployed by that.
         """
+        if batch.cause.type is CauseType.AUTOMATIC_ROLLBACK:
+            # What ran before a rule came may run again: better than what fails. The Cell says so.
+            return []
         found: list[tuple[str, str, Component]] = []
         components = [
             c

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from cellplane.api.model.v1 import cell_pb2
 from cellplane.cell.problem import Invalid, Problem, Severity
 from cellplane.cell.rules import OwnedRules
-from cellplane.model.batch import Batch
+from cellplane.model.batch import Batch, CauseType
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.claimed import is_claim
 from cellplane.model.domain.kinds import Kind, cell_name, organization_of, project_of
@@ -93,7 +93,7 @@ class Compliance:
         }
         changed = {n for n in components if old.get(n) != new.get(n)}
         await self._write(tx, environment, changed, new)
-        if levels:
+        if levels and batch.cause.type is not CauseType.AUTOMATIC_ROLLBACK:
             await self._keep_quotas(tx, levels, moves, old, new)
         if everything:
             self._warn(batch, owners, old, new)

@@ -17,6 +17,7 @@ from cellplane.api.model.v1 import (
 )
 from cellplane.api.type.v1 import condition_pb2, endpoint_pb2, workload_pb2
 from cellplane.api.type.v1 import platform_rules_pb2 as rules_pb2
+from tests.service.model import promoting
 from tests.service.model.world import (
     DEV,
     ORG,
@@ -160,3 +161,30 @@ async def test_a_quota_of_a_cell_is_exact_under_parallel_writes(shop: Api) -> No
     larger = component("more", project=PAY)
     larger.workload.resources.CopyFrom(workload_pb2.Resources(cpu_request="4"))
     await shop.apply(larger)
+
+
+async def test_what_fails_goes_back_to_what_ran_before_a_rule(shop: Api) -> None:
+    """The control plane may take a release back to one that a later rule refuses, and shows it."""
+    await shop.apply(component("cart"))
+    first = await promoting.promote(shop)
+    await promoting.until(shop, first.name, promotion_pb2.Promotion.SUCCEEDED)
+    good = await promoting.deployed(shop, STAGING)
+    await shop.apply(promoting.pipeline(verified=promoting.verification(soak=0.2)))
+    await shop.apply(component("cart", image="ghcr.io/acme/cart:2"))
+    asked = await promoting.promote(shop)
+    await promoting.until(shop, asked.name, promotion_pb2.Promotion.RUNNING)
+    await demand(shop, STAGING, image_registries=["ghcr.io/acme"])
+    await promoting.report(shop, STAGING, {"cart": condition_pb2.HEALTH_FAILED}, "no")
+    ended = await promoting.until(shop, asked.name, promotion_pb2.Promotion.ROLLED_BACK)
+    await promoting.until(shop, ended.rollback, promotion_pb2.Promotion.SUCCEEDED)
+    assert await promoting.deployed(shop, STAGING) == good
+    assert [v.reason for v in (await cell(shop, f"{SHOP}/cells/staging")).violations] == [
+        "RULE_IMAGE_REGISTRY"
+    ]
+    # Whoever asks for it by hand must keep the rule.
+    again = await promoting.promote(shop)
+    await promoting.until(shop, again.name, promotion_pb2.Promotion.RUNNING)
+    assert not (await cell(shop, f"{SHOP}/cells/staging")).violations
+    old = f"{SHOP}/components/cart/releases/{good['cart'].rsplit('/', 1)[-1]}"
+    refused = await failure(promoting.roll_back(shop, old))
+    assert f"image_registries of {STAGING} allows: push it to ghcr.io/acme" in refused.message
