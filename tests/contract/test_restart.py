@@ -54,7 +54,8 @@ def test_a_process_starts_without_what_it_may_never_need(process: str, tmp_path:
     """Neither migrations, nor PostgreSQL, nor a cluster's client come with the process itself."""
     program = (
         f"import sys, cellplane.{process}.__main__\n"
-        "names = ('alembic', 'psycopg', 'sqlalchemy.orm', 'kubernetes', 'ruamel', 'typer')\n"
+        "names = ('alembic', 'psycopg', 'sqlalchemy.orm', 'kubernetes', 'ruamel', 'typer',"
+        " 'graphql', 'openapi_spec_validator', 'requests')\n"
         "print([name for name in names if name in sys.modules])"
     )
     assert imported(program, cwd=tmp_path) == "[]"

@@ -1,13 +1,12 @@
-"""One door to all text formats: what is wrong with a schema, and what a change of it means."""
+"""One door to all text formats: what is wrong with a schema, and what a change of it means.
+
+The tools of a format are heavy, so they are imported when the first schema of it comes.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from jsonschema import validators
-from jsonschema.exceptions import SchemaError
-
-from cellplane.model.catalog.schemas import asyncapi, graphql, openapi
 from cellplane.model.catalog.schemas.document import Document, Unreadable, load
 from cellplane.model.catalog.schemas.finding import Changes, Finding, Reading, Wrong, ordered
 from cellplane.model.catalog.schemas.values import Comparison
@@ -19,13 +18,15 @@ MAX_BYTES: Final = 1024 * 1024
 def read(format: SchemaFormat, content: bytes) -> Reading:
     """Check a schema of any format but protobuf, and say what it offers."""
     if format is SchemaFormat.GRAPHQL:
+        from cellplane.model.catalog.schemas import graphql
+
         return graphql.read(content)
     try:
         document = load(content)
     except Unreadable as unreadable:
         return Reading(wrong=(unreadable.wrong,))
     try:
-        return _READERS[format](document)
+        return _read(format, document)
     except RecursionError:
         return Reading(wrong=(Wrong(message="is nested too deep"),))
 
@@ -39,13 +40,19 @@ def compare(format: SchemaFormat, old: bytes, new: bytes) -> tuple[Finding, ...]
     """What a change means; both were read and found good."""
     changes = Changes()
     if format is SchemaFormat.GRAPHQL:
+        from cellplane.model.catalog.schemas import graphql
+
         graphql.compare(old, new, changes)
         return ordered(changes.found)
     before, after = load(old), load(new)
     match format:
         case SchemaFormat.OPENAPI:
+            from cellplane.model.catalog.schemas import openapi
+
             openapi.compare(before, after, changes)
         case SchemaFormat.ASYNCAPI:
+            from cellplane.model.catalog.schemas import asyncapi
+
             asyncapi.compare(before, after, changes)
         case _:
             values = Comparison(old_root=before.value, new_root=after.value, changes=changes)
@@ -53,7 +60,26 @@ def compare(format: SchemaFormat, old: bytes, new: bytes) -> tuple[Finding, ...]
     return ordered(changes.found)
 
 
+def _read(format: SchemaFormat, document: Document) -> Reading:
+    match format:
+        case SchemaFormat.OPENAPI:
+            from cellplane.model.catalog.schemas import openapi
+
+            return openapi.read(document)
+        case SchemaFormat.ASYNCAPI:
+            from cellplane.model.catalog.schemas import asyncapi
+
+            return asyncapi.read(document)
+        case _:
+            return _json_schema(document)
+
+
 def _json_schema(document: Document) -> Reading:
+    from jsonschema import validators
+    from jsonschema.exceptions import SchemaError
+
+    from cellplane.model.catalog.schemas import openapi
+
     root = document.value
     if wrong := openapi.remote(document):
         return Reading(wrong=wrong)
@@ -68,10 +94,3 @@ def _json_schema(document: Document) -> Reading:
         version=str(root.get("version", "")),
         operations=tuple(properties) if isinstance(properties, dict) else (),
     )
-
-
-_READERS: Final = {
-    SchemaFormat.OPENAPI: openapi.read,
-    SchemaFormat.ASYNCAPI: asyncapi.read,
-    SchemaFormat.JSON_SCHEMA: _json_schema,
-}
