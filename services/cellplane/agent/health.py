@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
+from cellplane.cell import labels
 from cellplane.cell.condition import Health
 
 Body = Mapping[str, Any]
@@ -59,6 +61,41 @@ def assess(body: Body, *, controlled: bool = True) -> ObjectHealth:
     metadata = body.get("metadata", {})
     if metadata.get("deletionTimestamp"):
         return _progressing("Terminating", "is being deleted", str(metadata["deletionTimestamp"]))
+    found = _by_kind(body, controlled=controlled)
+    asked = (metadata.get("annotations") or {}).get(labels.READY_WHEN)
+    return _as_asked(body, found, asked, controlled=controlled) if asked else found
+
+
+def _as_asked(
+    body: Body, found: ObjectHealth, expression: str, *, controlled: bool
+) -> ObjectHealth:
+    """What an expression makes of what the kind's own rule has *found*."""
+    group, kind = str(body.get("apiVersion", "")).rpartition("/")[0], str(body.get("kind", ""))
+    unsaid = not body.get("status") and not controlled and (group, kind) in _CONTROLLED
+    unseen = found.reason == "NotObserved"
+    if found.health is Health.FAILED or found.terminal or unsaid or unseen:
+        return found
+    try:
+        said = _program(expression).execute({"resource": body})
+    except Exception as error:  # noqa: BLE001 - the library has no error of its own
+        told = f"{expression!r} cannot be told yet: {str(error).splitlines()[0]}"
+        return replace(found, health=Health.PROGRESSING, reason="NotReadyYet", message=told)
+    if said is True:
+        return replace(found, health=Health.READY, reason="", message="")
+    told = f"{expression!r} is not true yet"
+    return replace(found, health=Health.PROGRESSING, reason="NotReadyYet", message=told)
+
+
+@lru_cache(maxsize=256)
+def _program(expression: str) -> Any:
+    """Compiled once; the model has held it against the language before it got here."""
+    # Only where an expression comes: most agents never need it.
+    import cel
+
+    return cel.compile(expression)
+
+
+def _by_kind(body: Body, *, controlled: bool) -> ObjectHealth:
     group = str(body.get("apiVersion", "")).rpartition("/")[0]
     kind = str(body.get("kind", ""))
     if rule := _RULES.get((group, kind)):

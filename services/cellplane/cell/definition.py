@@ -58,6 +58,8 @@ class ResourceTemplate:
     for_each: str = ""
     variable: str = ""
     """What an item is called in expressions; empty is ``item``."""
+    ready_when: str = ""
+    """An expression about ``resource``, the object as its data plane has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ OWN: Final = "label.cellplane.dev/"
 
 OWNER: Final = "cellplane.dev/owner"
 """Annotation: name of the Cell. Only objects that carry it are ever removed."""
+READY_WHEN: Final = "cellplane.dev/ready-when"
+"""Annotation: an expression (CEL) about the object, by which agents tell whether it is ready."""
 
 
 def cell_labels(

@@ -51,6 +51,56 @@ def test_an_unfinished_rollout_is_progressing(body: dict[str, Any]) -> None:
     assert health.assess(body).health is Health.PROGRESSING
 
 
+READY_WHEN = "resource.status.conditions.exists(c, c.type == 'Synced' && c.status == 'True')"
+
+
+def asked(expression: str = READY_WHEN, **status: Any) -> dict[str, Any]:
+    """A finished Deployment whose author says when it is ready."""
+    body = deployment(**all_there(2), **status)
+    body["metadata"]["annotations"] = {"cellplane.dev/ready-when": expression}
+    return body
+
+
+def test_an_expression_says_when_an_object_is_ready() -> None:
+    """What its author asks for counts in place of the kind's own rule, with its counts."""
+    found = health.assess(asked(conditions=[{"type": "Synced", "status": "True"}]))
+    assert (found.health, found.ready, found.reason) == (Health.READY, 2, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (asked(conditions=[{"type": "Synced", "status": "False"}]), "is not true yet"),
+        (asked(), "cannot be told yet"),
+        (asked("resource.status.readyReplicas"), "is not true yet"),
+        (asked("resource.status.readyReplicas +"), "cannot be told yet"),
+    ],
+)
+def test_until_it_is_true_the_object_is_progressing(body: dict[str, Any], words: str) -> None:
+    """An expression that is false, that fails or that is none never makes anything ready."""
+    found = health.assess(body)
+    assert (found.health, found.reason, found.terminal) == (
+        Health.PROGRESSING,
+        "NotReadyYet",
+        False,
+    )
+    assert words in found.message
+
+
+def test_an_expression_hides_no_failure_and_no_old_status() -> None:
+    """What has failed for good has, and the status of the revision before tells nothing."""
+    failed = asked(
+        "true",
+        conditions=[
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        ],
+    )
+    old = asked("true")
+    old["status"]["observedGeneration"] = 1
+    assert health.assess(failed).health is Health.FAILED
+    assert health.assess(old).health is Health.PROGRESSING
+
+
 def test_scaled_to_zero_is_suspended() -> None:
     """A Deployment that is to have no replicas is suspended once it has none."""
     assert health.assess(deployment(replicas=0)).health is Health.SUSPENDED

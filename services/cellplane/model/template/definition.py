@@ -17,7 +17,7 @@ from cellplane.cell.definition import (
 )
 from cellplane.cell.names import is_id
 from cellplane.model.template.findings import Faults
-from cellplane.model.template.holes import Template, compile_expression, compile_template
+from cellplane.model.template.holes import Template, bare, compile_expression, compile_template
 from cellplane.model.template.kinds import ANY, BOOL, LIST, STRING, K, Type, map_of
 from cellplane.model.template.pointer import read_pointer
 from cellplane.model.template.schema import Schema, read_schema
@@ -44,6 +44,7 @@ class CompiledResource:
     loop: Loop
     rest: Template
     metadata: Template
+    ready_when: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,10 @@ def _resource(
         )
     rest = {key: value for key, value in manifest.items() if key != "metadata"}
     body = compile_template(rest, inner, place)
+    if template.ready_when:
+        # Whoever sees the object evaluates it; here it is only held against the language.
+        live = {"resource": map_of(ANY)}
+        compile_expression(template.ready_when, live, at.at("ready_when"), wanted=BOOL)
     return CompiledResource(
         template=template.template,
         path=place.path,
@@ -189,6 +194,7 @@ def _resource(
         metadata=compile_template(
             dict(metadata), {**inner, "resource": map_of(ANY)}, place.at("metadata")
         ),
+        ready_when=bare(template.ready_when),
     )
 
 

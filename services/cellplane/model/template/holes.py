@@ -85,6 +85,13 @@ def compile_expression(
     return Template(fill=_guarded(own, text, faults, wanted), type=found)
 
 
+def bare(text: str) -> str:
+    """An expression as it is read elsewhere: without ``${…}`` around it."""
+    stripped = text.strip()
+    whole = stripped.startswith("${") and end_of(stripped, 2) == len(stripped) - 1
+    return stripped[2:-1].strip() if whole else stripped
+
+
 def compile_template(tree: Any, types: Types, faults: Faults) -> Template:
     """Compile a value of JSON with holes; what is wrong is noted, and its hole stays empty."""
     match tree:

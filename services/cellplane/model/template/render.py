@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cellplane.cell.labels import READY_WHEN
 from cellplane.model.template.definition import (
     Compiled,
     CompiledPatch,
@@ -189,7 +190,10 @@ def _object(
             source=source,
         )
         raise Failed(fault)
-    return {**body, "metadata": metadata}
+    notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != READY_WHEN}
+    if resource.ready_when:
+        notes[READY_WHEN] = resource.ready_when
+    return {**body, "metadata": {**metadata, "annotations": notes} if notes else metadata}
 
 
 def _patched(

@@ -107,6 +107,7 @@ def _definition(name: str, written: Mapping[str, Any]) -> Definition:
                 include_when=one.get("includeWhen", ""),
                 for_each=one.get("forEach", ""),
                 variable=one.get("variable", ""),
+                ready_when=one.get("readyWhen", ""),
             )
             for one in written.get("resources", ())
         ),

@@ -40,7 +40,11 @@ def shipped_resources() -> Mapping[str, ResourceType]:
                 for e in written["endpoints"]
             ),
             resources=tuple(
-                ResourceTemplate(template=one["template"], manifest=one["manifest"])
+                ResourceTemplate(
+                    template=one["template"],
+                    manifest=one["manifest"],
+                    ready_when=one.get("readyWhen", ""),
+                )
                 for one in written["resources"]
             ),
         )

@@ -35,7 +35,8 @@ def stamped(cell: ResolvedCell, component: ResolvedComponent, body: Mapping[str,
     runs = _with_pods(cell, component, spec) if isinstance(spec, dict) else None
     if runs is not None and component.release:
         own[labels.RELEASE] = component.release
-    notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if _is_free(k)}
+    given = metadata.get("annotations") or {}
+    notes = {k: v for k, v in given.items() if _is_free(k) or k == labels.READY_WHEN}
     whole = {
         **body,
         "metadata": {

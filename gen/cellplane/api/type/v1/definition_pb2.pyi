@@ -121,6 +121,7 @@ class ResourceTemplate(_message.Message):
     INCLUDE_WHEN_FIELD_NUMBER: _builtins.int
     FOR_EACH_FIELD_NUMBER: _builtins.int
     VARIABLE_FIELD_NUMBER: _builtins.int
+    READY_WHEN_FIELD_NUMBER: _builtins.int
     template: _builtins.str
     """Its id, unique in the definition."""
     include_when: _builtins.str
@@ -129,6 +130,10 @@ class ResourceTemplate(_message.Message):
     """An expression that gives a list: one object for each item."""
     variable: _builtins.str
     """What an item is called in expressions. Default `item`."""
+    ready_when: _builtins.str
+    """An expression about `resource`, the object as its data plane has it, status
+    and all: it is ready where that is true. Default: Kubernetes' own rules.
+    """
     @_builtins.property
     def manifest(self) -> _struct_pb2.Struct:
         """The object: `apiVersion`, `kind`, `metadata` with a name, and the rest, with
@@ -143,10 +148,11 @@ class ResourceTemplate(_message.Message):
         include_when: _builtins.str = ...,
         for_each: _builtins.str = ...,
         variable: _builtins.str = ...,
+        ready_when: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_each", b"for_each", "include_when", b"include_when", "manifest", b"manifest", "template", b"template", "variable", b"variable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["for_each", b"for_each", "include_when", b"include_when", "manifest", b"manifest", "ready_when", b"ready_when", "template", b"template", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
