@@ -21,7 +21,7 @@ from cellplane.model.batch import (
     read_along,
 )
 from cellplane.model.catalog.check import SchemaChecker
-from cellplane.model.check_deployment import DeploymentChecker, check_own_types
+from cellplane.model.check_deployment import DeploymentChecker, check_own_types, check_pipeline
 from cellplane.model.compliance import Admission
 from cellplane.model.convert import Codecs
 from cellplane.model.domain.claimed import (
@@ -125,6 +125,8 @@ class Checker:
                 self._deployments.check(batch, resource, findings)
             if isinstance(resource, Component):
                 check_own_types(batch, resource, findings)
+            if isinstance(resource, Project):
+                check_pipeline(batch, batch.before(change), resource, findings)
         await self._check_claims(tx, batch, good, found)
         for name, problem in (
             *await self._check_callers(tx, batch),
@@ -172,7 +174,9 @@ class Checker:
         wanted = {r.target for _, resource in good for r in references_of(resource)}
         projects = {project_of(c.name) for c, _ in good if c.kind is Kind.DEPLOYMENT}
         versions = {v for _, r in good if isinstance(r, Component) for v in versions_of(r)}
-        await batch.look_up(tx, wanted | projects | versions)
+        # A project that goes from one pipeline to another.
+        left = {b.deployment_pipeline for c, _ in good if isinstance(b := batch.before(c), Project)}
+        await batch.look_up(tx, wanted | projects | versions | left)
         releases = [
             batch.message(r.release)
             for _, r in good

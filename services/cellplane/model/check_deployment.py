@@ -20,8 +20,9 @@ from cellplane.model.domain.kinds import (
     project_of,
 )
 from cellplane.model.domain.promote import edges
+from cellplane.model.domain.references import Resource
 from cellplane.model.domain.rehearse import rehearse
-from cellplane.model.domain.resources import Component, Deployment, DeploymentPipeline
+from cellplane.model.domain.resources import Component, Deployment, DeploymentPipeline, Project
 from cellplane.model.domain.types import check_types, definition_of, versions_of
 from cellplane.model.domain.validate_component import validate_component
 
@@ -115,6 +116,26 @@ class DeploymentChecker:
             if _sign(problem) not in before:
                 step = problem.field.removeprefix("workload.").partition("[")[0]
                 at.at(step).add(problem.reason, problem.message, value=problem.value)
+
+
+def check_pipeline(
+    batch: Batch, before: Resource | None, project: Project, findings: Findings
+) -> None:
+    """A project takes no other pipeline to get around the gates of its own."""
+    if not isinstance(before, Project):
+        return
+    left = batch.resource(Kind.DEPLOYMENT_PIPELINE, before.deployment_pipeline)
+    taken = batch.resource(Kind.DEPLOYMENT_PIPELINE, project.deployment_pipeline)
+    if not (isinstance(left, DeploymentPipeline) and isinstance(taken, DeploymentPipeline)):
+        return
+    for environment in sorted(edges(left).keys() & edges(taken).keys()):
+        if doors(left, environment) and not doors(taken, environment):
+            findings.at("deployment_pipeline").add(
+                "PIPELINE_UNGUARDED",
+                f'"{left.name}" guards "{environment}" by gates, and "{taken.name}" does not: who '
+                "may change pipelines gives it gates there, or takes those of the first away",
+                value=taken.name,
+            )
 
 
 def check_own_types(batch: Batch, component: Component, findings: Findings) -> None:

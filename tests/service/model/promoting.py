@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,7 +22,9 @@ from cellplane.api.model.v1 import (
     resource_pb2,
 )
 from cellplane.api.type.v1 import condition_pb2
-from tests.service.model.world import DEV, PIPELINE, PRODUCTION, SHOP, STAGING, Api
+from cellplane.rpc.access import RoleTable
+from tests.service.model.conftest import serving
+from tests.service.model.world import DEV, PIPELINE, PRODUCTION, SHOP, STAGING, Api, platform
 
 Promotion = promotion_pb2.Promotion
 State = gate_pb2.GateStatus
@@ -29,6 +33,18 @@ PROGRESSING = condition_pb2.HEALTH_PROGRESSING
 FAILED = condition_pb2.HEALTH_FAILED
 PATIENCE = 60
 """Seconds that a loaded machine may take."""
+
+
+DECIDES = frozenset({"promotions.get", "promotions.approve", "promotions.refuse"})
+ROLES = RoleTable(grants={"admin": frozenset({"*"}), "ann": DECIDES, "bob": DECIDES})
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, url: str) -> AsyncIterator[Api]:
+    """An organization that can deploy, an administrator, and two who may decide."""
+    async with serving(tmp_path, url, roles=ROLES, users=("ann", "bob")) as made:
+        await made.apply(*platform())
+        yield made
 
 
 def seconds(number: float) -> Duration:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from cellplane.api.model.v1 import (
     promotion_pb2,
     release_pb2,
 )
-from cellplane.api.type.v1 import workload_pb2
-from cellplane.rpc.access import RoleTable
 from cellplane.testing.postgres import PostgresServer
 from tests.service.model.conftest import serving
 from tests.service.model.promoting import (
     FAILED,
     PROGRESSING,
+    ROLES,
     Promotion,
     State,
     approval,
@@ -42,6 +40,7 @@ from tests.service.model.promoting import (
     roll_back,
     until,
     verification,
+    world,
 )
 from tests.service.model.test_events import QUICK, Receiver, receiver, subscribe
 from tests.service.model.world import (
@@ -61,16 +60,6 @@ from tests.service.model.world import (
 pytestmark = pytest.mark.asyncio
 CART = f"{SHOP}/components/cart"
 __all__ = ["receiver"]
-DECIDES = frozenset({"promotions.get", "promotions.approve", "promotions.refuse"})
-ROLES = RoleTable(grants={"admin": frozenset({"*"}), "ann": DECIDES, "bob": DECIDES})
-
-
-@asynccontextmanager
-async def world(tmp_path: Path, url: str) -> AsyncIterator[Api]:
-    """An organization that can deploy, an administrator, and two who may decide."""
-    async with serving(tmp_path, url, roles=ROLES, users=("ann", "bob")) as made:
-        await made.apply(*platform())
-        yield made
 
 
 @pytest_asyncio.fixture
@@ -283,64 +272,6 @@ async def test_a_frozen_first_environment_takes_no_new_releases(shop: Api) -> No
 
     assert findings(refused) == {("resources[0].auto_deploy", "ENVIRONMENT_FROZEN")}
     assert await deployed(shop, DEV) == {}
-
-
-async def test_a_guarded_environment_is_written_by_promotions_alone(shop: Api) -> None:
-    """A deployment that somebody writes is refused, with the way that is left; overrides, too."""
-    await shop.apply(pipeline(check()), component("cart"))
-    source = await shop.deployments.GetDeployment(
-        deployment_pb2.GetDeploymentRequest(name=f"{CART}/deployments/development")
-    )
-    own = deployment_pb2.Deployment(name=f"{CART}/deployments/staging", release=source.release)
-    applied = await failure(shop.apply(own))
-    created = await failure(
-        shop.deployments.CreateDeployment(
-            deployment_pb2.CreateDeploymentRequest(
-                parent=CART, deployment_id="staging", deployment=own
-            )
-        )
-    )
-    asked = await promote(shop)
-    await shop.promotions.ReportPromotionCheck(
-        promotion_pb2.ReportPromotionCheckRequest(name=asked.name, gate="smoke", passed=True)
-    )
-    await until(shop, asked.name, Promotion.SUCCEEDED)
-    own.overrides.replicas = 7
-    overridden = await failure(
-        shop.deployments.UpdateDeployment(deployment_pb2.UpdateDeploymentRequest(deployment=own))
-    )
-
-    assert findings(applied) == {("resources[0].release", "ENVIRONMENT_GUARDED")}
-    assert "cellplane promote shop --from development --to staging" in applied.message
-    assert findings(created) == {("deployment.release", "ENVIRONMENT_GUARDED")}
-    assert findings(overridden) == {("deployment.release", "ENVIRONMENT_GUARDED")}
-
-
-async def test_overrides_of_a_guarded_environment_go_through_its_gates(shop: Api) -> None:
-    """A promotion takes them along, also where the release is there already."""
-    await shop.apply(pipeline(approval()), component("cart"))
-    own = promotion_pb2.ComponentOverrides(
-        component=CART, overrides=deployment_pb2.Overrides(replicas=3)
-    )
-    asked = await promote(shop, overrides=[own])
-    await approve(shop, "ann", asked.name)
-    await until(shop, asked.name, Promotion.SUCCEEDED)
-    own.overrides.replicas = 4
-    more = await promote(shop, overrides=[own])
-    await approve(shop, "ann", more.name)
-    await until(shop, more.name, Promotion.SUCCEEDED)
-    bad = promotion_pb2.ComponentOverrides(
-        component=CART,
-        overrides=deployment_pb2.Overrides(
-            resources=workload_pb2.Resources(cpu_request="2", cpu_limit="1")
-        ),
-    )
-    refused = await failure(promote(shop, overrides=[bad]))
-
-    assert (await shop.resolved(f"{SHOP}/cells/staging")).components[0].workload.replicas == 4
-    assert more.changes[0].previous_overrides.replicas == 3
-    assert more.changes[0].release == more.changes[0].previous_release
-    assert refused.reason == "PROMOTION_REFUSED"
 
 
 async def test_what_fails_is_taken_back_as_a_whole(either: Api) -> None:
