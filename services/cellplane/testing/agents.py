@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import random
-import ssl
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,24 +19,17 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from cellplane.api.agent.v1 import join_pb2, join_pb2_grpc, link_pb2, link_pb2_grpc
+from cellplane.api.agent.v1 import link_pb2, link_pb2_grpc
 from cellplane.api.type.v1 import compile_pb2, condition_pb2
 from cellplane.rpc.tls import Pem, client_credentials
-from cellplane.runtime import grant as grants
 from cellplane.runtime.linkdigest import PROTOCOL, DigestedObject, objects_digest, root_digest
 from cellplane.runtime.linkorder import FIRST_BITS, Incoming, Outgoing
-from cellplane.runtime.pki import digest_of, make_csr
+from cellplane.testing.joining import DEADLINE, VERSION, Credentials, ProtocolBroken, require
 
-DEADLINE = 10.0
-VERSION = "0.0.0-simulated"
 SIMULATED = {"cellplane.dev/simulated": "true"}
 CAPABILITIES = ("cert-manager", "gateway", "gateway.envoy", "networkpolicy.cilium")
 
 Key = tuple[str, str, str, str]
-
-
-class ProtocolBroken(AssertionError):
-    """The control plane broke a rule of the link."""
 
 
 @dataclass(slots=True)
@@ -49,71 +41,6 @@ class Stored:
     applied: bool = False
     removing: bool = False
     objects: dict[Key, link_pb2.WantedObject] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Credentials:
-    """What joining gave."""
-
-    authority: bytes
-    certificate: bytes
-    key: bytes
-    link_address: str
-    data_plane: str
-
-
-async def fetch_authority(address: str) -> bytes:
-    """The authority of agents, before anything is trusted: only its digest makes it so."""
-    host, _, port = address.rpartition(":")
-    leaf = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)), timeout=DEADLINE)
-    async with grpc.aio.secure_channel(
-        address, client_credentials(Pem(ca=leaf.encode()))
-    ) as channel:
-        answer = await join_pb2_grpc.JoinServiceStub(channel).GetAuthority(
-            join_pb2.GetAuthorityRequest(), timeout=DEADLINE
-        )
-    return answer.authority_pem
-
-
-async def join(
-    *,
-    join_address: str,
-    grant: str,
-    token: str,
-    authority_digest: str,
-    cluster_uid: str,
-    change: Callable[[join_pb2.JoinRequest], None] | None = None,
-    csr: tuple[bytes, bytes] | None = None,
-) -> Credentials:
-    """Join as an agent does. ``change`` spoils the request, ``csr`` is one of another making."""
-    authority = await fetch_authority(join_address)
-    _require(digest_of(authority) == authority_digest, "the authority has the digest of the grant")
-    key, request_pem = csr or make_csr(None, "")
-    request = join_pb2.JoinRequest(
-        grant=grant,
-        certificate_request_pem=request_pem,
-        cluster_uid=cluster_uid,
-        proof=grants.proof(
-            grants.derive_key(grants.parse_token(token).secret),
-            certificate_request_pem=request_pem,
-            authority_pem=authority,
-            cluster_uid=cluster_uid,
-        ),
-        agent_version=VERSION,
-    )
-    if change is not None:
-        change(request)
-    async with grpc.aio.secure_channel(
-        join_address, client_credentials(Pem(ca=authority))
-    ) as channel:
-        answer = await join_pb2_grpc.JoinServiceStub(channel).Join(request, timeout=DEADLINE)
-    return Credentials(
-        authority=authority,
-        certificate=answer.certificate_pem,
-        key=key,
-        link_address=answer.link_address,
-        data_plane=answer.data_plane,
-    )
 
 
 class Agent:
@@ -413,11 +340,11 @@ class Agent:
         for reference in want.removals:
             objects.pop(_key(reference), None)
         for wanted in want.objects:
-            _require(wanted.digest in self.blobs, "a blob comes before the want that refers to it")
+            require(wanted.digest in self.blobs, "a blob comes before the want that refers to it")
             objects[_key(wanted.object)] = wanted
         digest = _digest(objects)
         if not want.removed:
-            _require(digest == want.digest, f"{want.cell} has its digest at {want.revision}")
+            require(digest == want.digest, f"{want.cell} has its digest at {want.revision}")
         self.stored[want.cell] = Stored(
             revision=want.revision,
             digest=want.digest,
@@ -428,18 +355,13 @@ class Agent:
     async def finish_removal(self, cell: str) -> None:
         """Say that a Cell is gone."""
         stored = self.stored.pop(cell)
-        _require(not stored.objects, "nothing is removed that a Want does not name")
+        require(not stored.objects, "nothing is removed that a Want does not name")
         self.removed.append(cell)
         await self.say(
             applied=link_pb2.Applied(
                 cell=cell, revision=stored.revision, complete=True, removed=True
             )
         )
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise ProtocolBroken(f"a rule of the link was broken: {rule}")
 
 
 def _key(reference: link_pb2.ObjectReference) -> Key:

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from cellplane.runtime.tasks import run_until_signal
-from cellplane.testing.agents import SIMULATED, Agent, join
+from cellplane.testing.agents import SIMULATED, Agent
+from cellplane.testing.joining import join
 
 _AT_ONCE = 16
 

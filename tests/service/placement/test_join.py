@@ -19,7 +19,8 @@ from cellplane.api.placement.v1 import data_plane_pb2, join_grant_pb2
 from cellplane.rpc.client import explain
 from cellplane.rpc.tls import Pem, client_credentials
 from cellplane.runtime.pki import make_csr
-from cellplane.testing.agents import Agent, Credentials, fetch_authority, join
+from cellplane.testing.agents import Agent
+from cellplane.testing.joining import Credentials, fetch_authority, join
 from tests.service.placement.world import ORGANIZATION, World
 
 PLANE = f"{ORGANIZATION}/dataPlanes/europe-1"

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from cellplane.api.placement.v1 import data_plane_pb2
 from cellplane.api.type.v1 import condition_pb2
-from cellplane.testing.agents import DEADLINE
+from cellplane.testing.joining import DEADLINE
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 PLANE = f"{ORGANIZATION}/dataPlanes/europe-1"

@@ -40,7 +40,8 @@ from cellplane.rpc.identity import service_uri, user_uri
 from cellplane.rpc.server import Server, ServerOptions
 from cellplane.rpc.tls import ClientTLS, ServerTLS
 from cellplane.runtime.pki import Authority
-from cellplane.testing.agents import Agent, Credentials, join
+from cellplane.testing.agents import Agent
+from cellplane.testing.joining import Credentials, join
 from tests.service.placement.peers import FakeCompiler, FakeHealth, FakeModel
 
 TRUST_DOMAIN = "cellplane.local"
