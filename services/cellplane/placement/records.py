@@ -182,7 +182,7 @@ class Decided:
     """Cells whose place it takes next, and where."""
 
     def same(self, other: Decided) -> bool:
-        """Whether nothing differs but why, and when."""
+        """Whether nothing differs but when, and why it is where it is."""
         return _kept(self) == _kept(other)
 
     @property
@@ -205,11 +205,19 @@ class Decided:
         return self.decision.data_planes
 
 
+def _blockers(decision: Decision) -> tuple[str, ...]:
+    """What keeps a Cell waiting: people act on it, so it is never an old story."""
+    if not isinstance(decision, Unplaceable):
+        return ()
+    return tuple(rule for rule, _ in decision.trace.rules)
+
+
 def _kept(decided: Decided) -> tuple[object, ...]:
     decision = decided.decision
     return (
         decision.data_planes,
         decision.reason if isinstance(decision, Unplaceable) else "",
+        _blockers(decision),
         decided.deliverable,
         decision.copies,
         decision.shares,

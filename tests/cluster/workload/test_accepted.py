@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[3]
 CASES = cases.folders(ROOT / "tests/golden/workload")
 MADE = sorted({kind for kinds in MADE_BY_TYPES.values() for kind in kinds})
-# Nothing that is shipped asks for a claim beside those of a StatefulSet.
-UNUSED = {"PersistentVolumeClaim"}
+# No component asks for a claim beside those of a StatefulSet; passwords are of managed resources.
+UNUSED = {"PersistentVolumeClaim", "Password"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

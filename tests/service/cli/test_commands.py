@@ -231,7 +231,7 @@ def test_history_says_who_changed_what(cellplane: Run, tmp_path: Path) -> None:
     start = lines.index(next(line for line in lines if "updated" in line))
     assert lines[start + 1 : start + 3] == ["  - display_name: First", "  + display_name: Second"]
     assert [change["type"] for change in json.loads(one.out)] == ["DELETED", "UPDATED"]
-    assert cellplane("history", "dataplane/x").code == 2
+    assert cellplane("history", "cellhealth/x").code == 2
 
 
 def test_a_backup_of_what_runs_is_put_back_elsewhere(

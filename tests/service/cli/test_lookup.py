@@ -163,7 +163,8 @@ def test_any_method_can_be_called(cellplane: Run) -> None:
 def test_a_stream_is_a_line_for_each_answer(control_plane: ControlPlane) -> None:
     """`call` prints what a stream says as it comes, until it is interrupted."""
     request = '{"parent": "organizations/acme/projects/payments", "kinds": ["Component"]}'
-    stream = interruptible(control_plane, "call", "WatchResources", request)
+    method = "cellplane.api.model.v1.ResourceService.WatchResources"
+    stream = interruptible(control_plane, "call", method, request)
     assert stream.stdout is not None
     try:
         first = json.loads(stream.stdout.readline())

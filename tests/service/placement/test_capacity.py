@@ -11,6 +11,7 @@ from cellplane.api.agent.v1 import link_pb2
 from cellplane.api.placement.v1 import data_plane_pb2, decision_pb2
 from cellplane.api.type.v1 import placement_pb2
 from cellplane.testing.agents import Agent
+from cellplane.testing.joining import DEADLINE
 from tests.service.placement.world import ORGANIZATION, World, cell_name, settled
 
 
@@ -36,6 +37,16 @@ async def planes_of(world: World, cell: str) -> decision_pb2.Decision:
     return await world.client.decisions.GetDecision(
         decision_pb2.GetDecisionRequest(name=f"{cell}/decision")
     )
+
+
+async def blocked_by(world: World, decision: str, rule: str) -> None:
+    """Wait until a decision says that this rule is in the way."""
+    request = decision_pb2.GetDecisionRequest(name=decision)
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            found = await world.client.decisions.GetDecision(request)
+            if rule in {each.rule for each in found.rule_counts}:
+                return
 
 
 async def capacity(world: World, name: str) -> data_plane_pb2.ResourceCapacity:
@@ -71,8 +82,8 @@ async def test_cells_at_once_never_take_the_same_room(world: World) -> None:
         decisions = [await planes_of(world, cell) for cell in cells]
         assert sorted(len(d.data_planes) for d in decisions) == [0, 0, 0, 1, 1]
         assert (await capacity(world, "europe-1")).reserved == 800
-        blocked = next(d for d in decisions if not d.data_planes)
-        assert "CAPACITY" in {r.rule for r in blocked.rule_counts}
+        # They are looked at again when their data plane is ready, and then say what is missing.
+        await blocked_by(world, next(d.name for d in decisions if not d.data_planes), "CAPACITY")
 
         # One goes: the first of those that wait has its place.
         gone = next(d.name for d in decisions if d.data_planes).removesuffix("/decision")

@@ -33,7 +33,8 @@ def test_the_samples_compile(capsys: pytest.CaptureFixture[str], plane: Path) ->
     assert kinds.count("Namespace") == 2
     assert kinds.count("Deployment") == 11
     assert kinds.count("StatefulSet") == 1
-    policy = "CiliumNetworkPolicy" if plane.stem == "cilium" else "NetworkPolicy"
+    by_cilium = "networkpolicy.cilium" in plane.read_text()
+    policy = "CiliumNetworkPolicy" if by_cilium else "NetworkPolicy"
     assert kinds.count(policy) >= 14
     assert set(kinds) & {"CiliumNetworkPolicy", "NetworkPolicy"} == {policy}
 
