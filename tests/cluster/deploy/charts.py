@@ -36,7 +36,7 @@ class Helm:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
             env={"HOME": str(self.home)},
         )
 

@@ -246,19 +246,26 @@ async def test_helm_installs_and_uninstalls(
     for verb in ("install", "upgrade"):
         more = ("--create-namespace",) if verb == "install" else ()
         done = await asyncio.to_thread(
-            helm.run, verb, "main", folder, file, "--wait", "--timeout=60s", *common, *more
+            helm.run, verb, "main", folder, file, "--wait", "--timeout=150s", *common, *more
         )
         assert done.returncode == 0, done.stderr
         assert "NOTES:" in done.stdout
     root = f"/api/v1/namespaces/{namespace}"
-    ready = (await api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments"))["items"]
-    assert sum(each["status"]["readyReplicas"] for each in ready) == pods
+    async with asyncio.timeout(60):
+        # What replaces its pod only once the old one is gone is not ready for a moment.
+        while await _ready_pods(api, namespace) != pods:
+            pass
     done = await asyncio.to_thread(helm.run, "uninstall", "main", "--wait", *common)
     assert done.returncode == 0, done.stderr
     assert not (await api.get(f"{root}/services"))["items"]
     claims = (await api.get(f"{root}/persistentvolumeclaims"))["items"]
     assert claims
     assert all(each["metadata"]["name"].endswith("-state") for each in claims)
+
+
+async def _ready_pods(api: Api, namespace: str) -> int:
+    found = (await api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments"))["items"]
+    return sum(each["status"].get("readyReplicas", 0) for each in found)
 
 
 def _golden() -> Sequence[Object]:

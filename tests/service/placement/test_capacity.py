@@ -40,12 +40,12 @@ async def planes_of(world: World, cell: str) -> decision_pb2.Decision:
 
 
 async def blocked_by(world: World, decision: str, rule: str) -> None:
-    """Wait until a decision says that this rule is in the way."""
-    request = decision_pb2.GetDecisionRequest(name=decision)
+    """Wait until the explanation of a decision, which is of now, says that a rule is in the way."""
+    request = decision_pb2.ExplainDecisionRequest(name=decision)
     async with asyncio.timeout(DEADLINE):
         while True:
-            found = await world.client.decisions.GetDecision(request)
-            if rule in {each.rule for each in found.rule_counts}:
+            found = await world.client.decisions.ExplainDecision(request)
+            if rule in {each.rule for each in found.blockers}:
                 return
 
 
