@@ -1,7 +1,7 @@
 """How long 1,000 components take to render, on one core: shipped types, and one with two traits.
 
-Usage: ``python -m tests.bench.types [COMPONENTS]``. Prints seconds of CPU time, and each as a ratio
-to writing the same objects as canonical JSON, which is what a machine's speed cancels out of.
+Usage: ``python -m tests.bench.rendering [COMPONENTS]``. Prints seconds of CPU time, and each as a
+ratio to writing the same objects as canonical JSON, which is what a machine's speed cancels out of.
 """
 
 from __future__ import annotations
